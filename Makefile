@@ -1,0 +1,35 @@
+# `make demo` and `make test` are all a newcomer needs; `make help` lists the rest.
+PYTHON ?= python3
+PIP = -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: help demo test check fix clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) --editable .
+	touch $@
+
+.venv-dev/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/python $(PIP) --editable '.[train,dev]'
+	touch $@
+
+demo: .venv/ready ## install the listening half (no PyTorch) and caption the example recordings
+	.venv/bin/otoscribe caption examples/*.flac
+
+test: .venv-dev/ready ## install everything and run the tests
+	.venv-dev/bin/python -m pytest
+
+check: .venv-dev/ready ## formatting, lint and types; reports, never edits
+	.venv-dev/bin/ruff format --check src tests recipes examples
+	.venv-dev/bin/ruff check src tests recipes examples
+	.venv-dev/bin/mypy
+
+fix: .venv-dev/ready ## format and apply safe lint fixes
+	.venv-dev/bin/ruff format src tests recipes examples
+	.venv-dev/bin/ruff check --fix src tests recipes examples
+
+clean: ## remove environments and caches
+	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The learning half: PyTorch modules, training and export."""

@@ -1,0 +1,1 @@
+"""Caption metrics, each in a file of its own."""

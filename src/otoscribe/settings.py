@@ -1,0 +1,23 @@
+"""Settings: frozen, validated, and named by the hash of everything that decides a result."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA = 1
+"""Raised whenever a setting's meaning changes, so that old run ids never pass for new ones."""
+
+
+class Settings(BaseModel):
+    """Base of every settings object: immutable, no unknown keys, no coercion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def run_id(settings: Settings) -> str:
+    """Return 12 hexadecimal digits that name `settings` as fully resolved, defaults included."""
+    resolved: dict[str, Any] = {"schema": SCHEMA, "settings": settings.model_dump(mode="json")}
+    text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

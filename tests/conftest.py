@@ -1,0 +1,17 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of third-party recordings, weights and golden values, or skip with the reason."""
+    folder = Path(os.environ.get("OTOSCRIBE_DATA", PROJECT.parent / "shared" / "data"))
+    if not (folder / "pairs" / "pairs.csv").is_file():
+        pytest.skip(f"The test material is not at {folder}; set OTOSCRIBE_DATA to its folder.")
+    return folder
