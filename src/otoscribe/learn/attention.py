@@ -1,0 +1,79 @@
+"""Multi-head attention and sinusoidal positions of adapters and decoder (Vaswani et al., 2017)."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def sinusoidal_positions(
+    length: int, width: int, first: int = 0, device: torch.device | None = None
+) -> Tensor:
+    """Return the sinusoids of positions `first` to `first + length - 1`, [length, width], in [-1, 1].
+
+    Even columns hold sines, odd ones cosines, of angles position / 10000^(column / width).
+    """
+    column = torch.arange(0, width, 2, dtype=torch.float32, device=device)
+    position = torch.arange(first, first + length, device=device).to(torch.float32)
+    angles = position[:, None] * torch.exp(column * (-math.log(10000.0) / width))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with `heads` heads of `head_dim` each, whatever the widths of queries and memory.
+
+    It equals `torch.nn.MultiheadAttention` where heads x head_dim is the query width, and is
+    initialised the same way. Attention weights are not dropped out: dropout belongs to the caller's
+    residual branch.
+    """
+
+    def __init__(self, query_width: int, memory_width: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head_dim = head_dim
+        inner = heads * head_dim
+        self.query = nn.Linear(query_width, inner)
+        self.key = nn.Linear(memory_width, inner)
+        self.value = nn.Linear(memory_width, inner)
+        self.output = nn.Linear(inner, query_width)
+        for projection in (self.query, self.key, self.value):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+        nn.init.zeros_(self.output.bias)
+
+    def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Project [..., frames, memory_width] to keys and values, each [..., heads, frames, head_dim]."""
+        return self._split(self.key(memory)), self._split(self.value(memory))
+
+    def attend(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """Attend with queries [..., time, query_width] over projected keys and values.
+
+        Args:
+            queries: [..., time, query_width].
+            keys: [..., heads, frames, head_dim].
+            values: as `keys`.
+            mask: bool, broadcastable to [..., heads, time, frames]; True where attention is allowed, in
+                every row at least once. None allows all.
+            causal: query t sees keys 0 to t only; excludes `mask`.
+
+        Returns:
+            [..., time, query_width].
+        """
+        heads = self._split(self.query(queries))
+        mixed = F.scaled_dot_product_attention(heads, keys, values, attn_mask=mask, is_causal=causal)
+        attended: Tensor = self.output(mixed.transpose(-3, -2).flatten(-2))
+        return attended
+
+    def forward(self, queries: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attend with queries [batch, time, query_width] over memory [batch, frames, memory_width].
+
+        `mask` is bool [batch, frames], True for real frames; None means nothing is padded.
+        """
+        keys, values = self.keys_values(memory)
+        return self.attend(queries, keys, values, None if mask is None else mask[:, None, None, :])
+
+    def _split(self, projected: Tensor) -> Tensor:
+        return projected.reshape(*projected.shape[:-1], self.heads, self.head_dim).transpose(-3, -2)

@@ -1,0 +1,26 @@
+"""Word embeddings that begin at random and are learned with the decoder."""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from otoscribe.learn.words import WORDS, WordEmbedding
+from otoscribe.settings import Settings
+
+
+@WORDS.register("random")
+class RandomWords(WordEmbedding):
+    """Vectors drawn from a normal distribution of mean 0 by torch's generator."""
+
+    class Settings(Settings):
+        """Settings of random word embeddings."""
+
+        name: Literal["random"] = "random"
+        width: int = Field(default=300, gt=0)
+        """Numbers per word; the paper's is 300."""
+        spread: float = Field(default=1.0, gt=0)
+        """Standard deviation of the first vectors; tied output layers want about width ** -0.5."""
+
+    def __init__(self, settings: Settings, words: tuple[str, ...]) -> None:
+        super().__init__(torch.randn(len(words), settings.width) * settings.spread)
