@@ -1,8 +1,8 @@
 """Log-mel front ends: waveform → log-mel spectrogram → the patches that an encoder's network reads.
 
-The short-time Fourier transform is written as one strided convolution with windowed cosines and sines. That
-frames explicitly, skips the bins that no mel band reads, is as exact as an FFT in float32, and exports to ONNX
-as it stands, so training and listening run the same front end.
+The short-time Fourier transform is one strided convolution with windowed cosines and sines. It frames
+explicitly, skips the bins that no mel band reads, is as exact as an FFT in float32, and exports to ONNX as it
+stands, so training and listening run the same front end.
 """
 
 from dataclasses import dataclass
