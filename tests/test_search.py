@@ -268,24 +268,29 @@ def test_no_clips_give_no_captions() -> None:
     assert search(TableStepper(None, []), Search()) == []
 
 
-def test_log_probabilities_that_are_not_numbers_are_refused() -> None:
-    table = fixed([-9, -9, -9, -9, -0.5, -0.6], [np.nan] * 6)
+@pytest.mark.parametrize(("place", "maximum"), [(END, 1), (END, 30), (5, 30)])
+def test_log_probabilities_that_are_not_numbers_are_refused(place: int, maximum: int) -> None:
+    table = fixed([-1.0] * 6, [np.nan if token == place else -1.0 for token in range(6)])
     with pytest.raises(BundleError, match="after 1 words are not numbers"):
-        search(TableStepper(table, [0]), Search())
+        search(TableStepper(table, [0]), Search(maximum_words=maximum))
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"beam": 0}, "beam must be a whole number of 1 or more, not 0"),
-        ({"beam": 2.0}, "beam must be a whole number of 1 or more, not 2.0"),
-        ({"candidates": True}, "candidates must be a whole number of 1 or more, not True"),
-        ({"maximum_words": 0}, "maximum_words must be a whole number of 1 or more"),
-        ({"minimum_words": -1}, "minimum_words must be a whole number of 0 or more"),
-        ({"no_repeat": -2}, "no_repeat must be a whole number of 0 or more"),
-        ({"length_normalisation": -0.1}, "length_normalisation must be a number of 0 or more"),
-        ({"length_normalisation": float("nan")}, "length_normalisation must be a number of 0 or more"),
-        ({"length_normalisation": "1"}, "length_normalisation must be a number of 0 or more"),
+        ({"beam": 0}, "beam must be a whole number from 1 to 1000, not 0"),
+        ({"beam": 1001}, "beam must be a whole number from 1 to 1000, not 1001"),
+        ({"beam": 2.0}, "beam must be a whole number from 1 to 1000, not 2.0"),
+        ({"candidates": True}, "candidates must be a whole number from 1 to 1000, not True"),
+        ({"maximum_words": 0}, "maximum_words must be a whole number from 1 to 1000"),
+        ({"minimum_words": -1}, "minimum_words must be a whole number from 0 to 1000"),
+        ({"no_repeat": -2}, "no_repeat must be a whole number from 0 to 1000"),
+        ({"length_normalisation": -0.1}, "length_normalisation must be a number from 0 to 10, not -0.1"),
+        (
+            {"length_normalisation": float("nan")},
+            "length_normalisation must be a number from 0 to 10, not nan",
+        ),
+        ({"length_normalisation": "1"}, "length_normalisation must be a number from 0 to 10, not '1'"),
         ({"candidates": 5}, "A beam of 4 cannot give 5 candidates: set beam to 5 or more"),
         ({"minimum_words": 31}, r"minimum_words \(31\) exceeds maximum_words \(30\)"),
     ],

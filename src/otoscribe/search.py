@@ -2,11 +2,11 @@
 
 Left to right as in Sutskever et al. 2014, section 3.2. Each clip has `beam` slots. At every step all
 continuations of a clip's live hypotheses compete for its free slots by log-probability; one that wins a slot
-with `END` is finished and keeps it. So a beam of 1 is greedy decoding, and one with room for all is exhaustive.
+with `END` is finished and keeps it. A beam of 1 is greedy decoding; one with room for all is exhaustive.
 """
 
 from dataclasses import dataclass, fields
-from math import inf, isfinite
+from math import inf
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -29,11 +29,11 @@ class Search:
     """
 
     beam: int = 4
-    """Hypotheses kept per clip, 1 or more; 1 is greedy decoding."""
+    """Hypotheses kept per clip, 1 to 1000; 1 is greedy decoding."""
     candidates: int = 1
     """Captions returned per clip, best first; at most `beam`."""
     maximum_words: int = 30
-    """Words after which a caption is ended, 1 or more."""
+    """Words after which a caption is ended, 1 to 1000."""
     minimum_words: int = 1
     """Words before which a caption does not end, unless no word is left to continue with."""
     length_normalisation: float = 0.0
@@ -42,16 +42,23 @@ class Search:
     """Size of the word n-grams that may occur only once in a caption; 0 allows all repeats."""
 
     def __post_init__(self) -> None:
-        least = {"beam": 1, "candidates": 1, "maximum_words": 1, "minimum_words": 0, "no_repeat": 0}
+        ranges = {
+            "beam": (True, 1, 1000),
+            "candidates": (True, 1, 1000),
+            "maximum_words": (True, 1, 1000),
+            "minimum_words": (True, 0, 1000),
+            "length_normalisation": (False, 0, 10),
+            "no_repeat": (True, 0, 1000),
+        }
         for field in fields(self):
-            value, lowest = getattr(self, field.name), least.get(field.name)
-            if lowest is None:
-                if not isinstance(value, int | float) or not isfinite(value) or value < 0:
-                    raise UsageError(
-                        f"{field.name} must be a number of 0 or more (usual: 0 to 1), not {value!r}."
-                    )
-            elif not isinstance(value, int) or isinstance(value, bool) or value < lowest:
-                raise UsageError(f"{field.name} must be a whole number of {lowest} or more, not {value!r}.")
+            value = getattr(self, field.name)
+            whole, lowest, highest = ranges[field.name]
+            kinds = int if whole else (int, float)
+            if not isinstance(value, kinds) or isinstance(value, bool) or not lowest <= value <= highest:
+                number = "whole number" if whole else "number"
+                raise UsageError(
+                    f"{field.name} must be a {number} from {lowest} to {highest}, not {value!r}."
+                )
         if self.candidates > self.beam:
             raise UsageError(
                 f"A beam of {self.beam} cannot give {self.candidates} candidates: "
@@ -197,7 +204,7 @@ def _continuations(
     if words < settings.minimum_words:
         total[..., END] = -inf
     best = total.max(axis=-1)
-    if np.isnan(best).any():
+    if np.isnan(best).any() or np.isnan(end).any():
         raise BundleError(
             f"The model's log-probabilities after {words} words are not numbers (NaN): its weights are "
             f"damaged. Export or copy the model again."
@@ -227,10 +234,14 @@ def _largest(values: NDArray[np.float64], counts: Integers) -> tuple[Integers, I
     Returns:
         Line, place and value of each pick, by line, the largest first.
     """
-    from_top = min(int(counts.max()), values.shape[1])
-    bound = np.partition(values, -from_top, axis=1)[:, -from_top, None]
-    # Partition breaks ties at the bound anyhow; taking them all and ranking makes it by place.
-    line, place = np.nonzero((values >= bound) & (values > -inf))
+    lines, places = values.shape
+    most = min(int(counts.max()), places)
+    # The maxima of any groups are themselves values, so the one ranked `most` is no higher than the value so
+    # ranked. That leaves little to partition; few values pass this bound, and ties at it are settled below.
+    stride = max(1, min(places // most, int(places**0.5)))
+    grouped = values[:, : places // stride * stride].reshape(lines, stride, -1).max(axis=1)
+    bound = np.partition(grouped, -most, axis=1)[:, -most, None]
+    line, place = np.divmod(np.flatnonzero(values >= np.maximum(bound, np.finfo(values.dtype).min)), places)
     picked = values[line, place]
     order = np.lexsort((place, -picked, line))
     line, place, picked = line[order], place[order], picked[order]
@@ -255,9 +266,8 @@ def _keep(
     tokens = len(words) + 1
     score = total / tokens**settings.length_normalisation
     kept.append(Hypothesis(tuple(words.tolist()), total, score, (*parts.tolist(), end)))
-    kept.sort(
-        key=lambda hypothesis: -hypothesis.score
-    )  # stable: ties stay in the order in which they finished
+    # The sort is stable: ties stay in the order in which they finished.
+    kept.sort(key=lambda hypothesis: -hypothesis.score)
     del kept[settings.candidates :]
 
 
