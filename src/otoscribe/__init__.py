@@ -1,3 +1,47 @@
-"""otoscribe listens to a recording and writes down what is heard."""
+"""otoscribe listens to a recording and writes down what is heard.
+
+>>> import otoscribe
+>>> otoscribe.caption("recording.wav").caption  # doctest: +SKIP
+'rain falls and thunder roars in the distance'
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import os
+
+    from otoscribe.captioner import Candidate, Caption, Captioner, Failure
 
 __version__ = "0.1.0"
+__all__ = ["Candidate", "Caption", "Captioner", "Failure", "caption"]
+
+_default: "Captioner | None" = None
+
+
+def caption(path: "str | os.PathLike[str]", *, beam: int | None = None, candidates: int = 1) -> "Caption":
+    """Caption a recording with the model that ships inside the package, loaded at the first call.
+
+    Args:
+        path: WAV, FLAC, Ogg, MP3, AIFF, of any sample rate and number of channels.
+        beam: hypotheses kept while searching; the model's default if None.
+        candidates: how many captions to return, best first.
+
+    Raises:
+        AudioError: the recording cannot be read.
+        BundleError: the model inside the package is missing or damaged.
+        UsageError: a beam or number of candidates that is not possible.
+    """
+    global _default
+    if _default is None:
+        from otoscribe.captioner import Captioner
+
+        _default = Captioner()
+    return _default.caption(path, beam=beam, candidates=candidates)
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for, so that `import otoscribe` does not wait for numpy and ONNX Runtime.
+    if name in __all__:
+        return getattr(importlib.import_module("otoscribe.captioner"), name)
+    raise AttributeError(f"module 'otoscribe' has no attribute {name!r}")

@@ -1,0 +1,5 @@
+"""`python -m otoscribe`."""
+
+from otoscribe.cli.main import main
+
+main()

@@ -1,0 +1,255 @@
+"""Recordings on disk → mono float32 waveforms, decoded and resampled in blocks.
+
+soundfile (libsndfile) decodes WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and its other formats, told apart by
+content, not by name. soxr resamples with its HQ quality: pass band to 91 % of the lower Nyquist frequency,
+aliases below 20-bit noise; VHQ costs more time for differences that 16-bit files cannot hold.
+"""
+
+import errno
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from otoscribe.errors import AudioError, UsageError
+
+Waveform = NDArray[np.float32]
+
+SAMPLE_RATES = range(1_000, 1_000_001)
+"""Hz. Outside it a header is wrong: telephony begins at 8 kHz, bat detectors end near 500 kHz."""
+
+_BLOCK = 1 << 18
+"""Values (samples times channels) decoded at a time: 1 MiB."""
+
+_UNKNOWN_LENGTH = 0x7FFF0000
+"""Bytes. Recorders that write into a pipe cannot know the length and state this or more."""
+
+_STATED = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+"""libsndfile's log where a header states more bytes than the file has (WAV, AIFF, AU, W64)."""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A recording: the mean of its channels."""
+
+    waveform: Waveform
+    """float32 [samples], in [-1, 1], at least one sample, all finite."""
+    sample_rate: int
+    """Hz."""
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.waveform) / self.sample_rate
+
+
+def read(path: str | os.PathLike[str]) -> Audio:
+    """Read a recording at its own sample rate.
+
+    Integer formats are scaled to [-1, 1). Float formats that go beyond are scaled down as a whole.
+
+    Raises:
+        AudioError: see `load`.
+    """
+    with _opened(path) as file:
+        return Audio(_gather(path, _blocks(path, file)), file.samplerate)
+
+
+def load(path: str | os.PathLike[str], sample_rate: int, longest_seconds: float = math.inf) -> Audio:
+    """Read a recording and resample it to `sample_rate` (Hz) while reading.
+
+    Only the result is held in memory, 4 bytes per sample at the new rate, however long, wide or finely
+    sampled the file is.
+
+    Raises:
+        AudioError: the file is missing, a folder, a pipe, not readable, not audio, cut short, empty, has a
+            sample rate outside `SAMPLE_RATES`, lasts more than `longest_seconds` (noticed before the rest is
+            decoded), or holds a sample that is not a finite number.
+        UsageError: `sample_rate` is outside `SAMPLE_RATES`.
+    """
+    _check_rate(sample_rate)
+    with _opened(path) as file:
+        blocks = _resampled(_blocks(path, file), file.samplerate, sample_rate)
+        return Audio(_gather(path, blocks, longest_seconds * sample_rate), sample_rate)
+
+
+def resample(waveform: Waveform, original: int, sample_rate: int, longest_seconds: float = math.inf) -> Audio:
+    """Resample float32 [samples] from `original` Hz to `sample_rate` Hz.
+
+    Raises:
+        UsageError: a rate is outside `SAMPLE_RATES`.
+        AudioError: the waveform is empty, lasts more than `longest_seconds`, or a sample is not finite.
+    """
+    _check_rate(original)
+    _check_rate(sample_rate)
+    starts = range(0, len(waveform), _BLOCK)
+    blocks = _resampled((waveform[start : start + _BLOCK] for start in starts), original, sample_rate)
+    return Audio(_gather("The waveform", blocks, longest_seconds * sample_rate), sample_rate)
+
+
+def _check_rate(sample_rate: int) -> None:
+    if sample_rate not in SAMPLE_RATES:
+        raise UsageError(
+            f"A sample rate of {sample_rate} Hz is not possible; it must be a whole number from "
+            f"{SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]}."
+        )
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[soundfile.SoundFile]:
+    """Open for decoding and check what the header says."""
+    with _regular_file(path) as raw:
+        try:
+            file = soundfile.SoundFile(raw)
+        except soundfile.LibsndfileError as error:
+            size = os.fstat(raw.fileno()).st_size
+            if size == 0:
+                raise AudioError(f"{path} is empty (0 bytes).") from error
+            raise AudioError(
+                f"{path} cannot be decoded: {_reason(error)}. WAV, FLAC, Ogg, MP3 and AIFF work; "
+                f"convert anything else first, e.g. ffmpeg -i INPUT OUTPUT.flac."
+            ) from error
+        with file:
+            if file.samplerate not in SAMPLE_RATES:
+                raise AudioError(
+                    f"{path} has a sample rate of {file.samplerate} Hz; from {SAMPLE_RATES[0]} to "
+                    f"{SAMPLE_RATES[-1]} Hz can be used, so its header is probably damaged."
+                )
+            _check_stated_bytes(path, file)
+            yield file
+
+
+@contextmanager
+def _regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    # Opened here, not by libsndfile: errors have names, any bytes may stand in a file name, and O_NONBLOCK
+    # keeps a named pipe from blocking before it can be refused.
+    try:
+        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise AudioError(_cannot_open(path, error)) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise AudioError(_not_a_file(path, is_folder=stat.S_ISDIR(mode)))
+    # Opened by number, the file has no name whose ending soundfile could mistake for its format.
+    with os.fdopen(descriptor, "rb") as raw:
+        yield raw
+
+
+def _cannot_open(path: str | os.PathLike[str], error: OSError | ValueError) -> str:
+    if not os.fspath(path):
+        return "An empty file name was given; name a recording."
+    # Windows refuses to open a folder with "permission denied".
+    if Path(path).is_dir():
+        return _not_a_file(path, is_folder=True)
+    number = error.errno if isinstance(error, OSError) else errno.EINVAL
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return f"{path} does not exist."
+    if number in (errno.EACCES, errno.EPERM):
+        return f"{path} may not be read: permission denied."
+    if number == errno.ENXIO:
+        return _not_a_file(path, is_folder=False)
+    return f"{path} cannot be opened: {os.strerror(number or errno.EIO).lower()}."
+
+
+def _not_a_file(path: str | os.PathLike[str], is_folder: bool) -> str:
+    if is_folder:
+        return f"{path} is a folder; name the recordings in it, e.g. {Path(path) / '*.wav'}."
+    return f"{path} is a pipe or device; save the recording to a file first."
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    text: str = error.error_string
+    return text.removeprefix("Error : ").strip().rstrip(".").lower()
+
+
+def _check_stated_bytes(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
+    for stated, found in _STATED.findall(file.extra_info):
+        # A few bytes too many is how some writers count the header; nothing is missing then.
+        if int(found) + 16 < int(stated) < _UNKNOWN_LENGTH:
+            raise _cut_short(path, f"its header announces {stated} bytes of audio, {found} are there")
+
+
+def _cut_short(path: str | os.PathLike[str], how: str) -> AudioError:
+    return AudioError(f"{path} is cut short or damaged: {how}. Copy or download it again.")
+
+
+def _blocks(path: str | os.PathLike[str], file: soundfile.SoundFile) -> Iterator[Waveform]:
+    """Decode block by block into the mean of the channels."""
+    size = max(1, _BLOCK // file.channels)
+    done = 0
+    while True:
+        try:
+            block = file.read(size, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise _cut_short(path, f"after {done / file.samplerate:.1f} s, {_reason(error)}") from error
+        if not len(block):
+            break
+        done += len(block)
+        with np.errstate(over="ignore", invalid="ignore"):  # found, and said, when the blocks are gathered
+            yield block.mean(axis=1)
+    # An MP3 that does not state its length only guesses it; one that does may be a frame or two off.
+    missing = (file.frames - done) / file.samplerate
+    if missing > (1.0 if file.format == "MP3" else 0.0) and _states_length(path, file):
+        whole = file.frames / file.samplerate
+        raise _cut_short(path, f"it announces {whole:.1f} s, the last {missing:.1f} s are missing")
+
+
+def _states_length(path: str | os.PathLike[str], file: soundfile.SoundFile) -> bool:
+    if file.format != "MP3":
+        return True
+    with Path(path).open("rb") as raw:
+        beginning = raw.read(1 << 20)
+    return any(tag in beginning for tag in (b"Xing", b"Info", b"VBRI"))
+
+
+def _resampled(blocks: Iterator[Waveform], original: int, sample_rate: int) -> Iterator[Waveform]:
+    if original == sample_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(original, sample_rate, num_channels=1, dtype="float32", quality="HQ")
+    beginning, samples = np.zeros(0, dtype=np.float32), 0
+    for block in blocks:
+        beginning = beginning if len(beginning) else block[:1]
+        resampled = stream.resample_chunk(block)
+        samples += len(resampled)
+        yield resampled
+    rest = stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
+    # Less than half a sample at the new rate rounds to none, but something was recorded.
+    yield rest if samples + len(rest) else beginning
+
+
+def _gather(name: str | os.PathLike[str], blocks: Iterator[Waveform], longest: float = math.inf) -> Waveform:
+    """Join blocks, checking every sample, into a waveform of at most `longest` samples within [-1, 1]."""
+    # Grown by reallocation: a header may promise any length, and joining a list would hold everything twice.
+    gathered = bytearray()
+    peak = 0.0
+    try:
+        for block in blocks:
+            highest = float(np.abs(block).max(initial=0.0))
+            if not np.isfinite(highest):
+                raise AudioError(f"{name} holds samples that are not finite numbers (NaN or infinity).")
+            peak = max(peak, highest)
+            gathered += block.tobytes()
+            if len(gathered) > longest * block.itemsize:
+                raise AudioError(f"{name} is too long to be heard at once; cut it into parts.")
+    except MemoryError as error:
+        raise AudioError(f"{name} is too long for this machine's memory; cut it into parts.") from error
+    if not gathered:
+        raise AudioError(f"{name} is empty: it holds no samples.")
+    waveform = np.frombuffer(gathered, dtype=np.float32)
+    # Float files, lossy codecs and resampling may overshoot; models expect what integer formats can hold.
+    if peak > 1.0:
+        np.divide(waveform, peak, out=waveform)
+    return waveform

@@ -1,0 +1,421 @@
+"""An exported model on disk: a folder that is verified when it is opened.
+
+    manifest.json    what the model is, how it decodes, and the size and SHA-256 of the other files
+    listen.onnx      waveform → keys and values of every decoder block's cross-attention
+    step.onnx        one decoder step with key/value cache → log-probabilities
+    vocabulary.json  the words, in the order of their ids
+    card.md          data, licences, measured quality
+
+Checksums show damage, not who made the files: open bundles only from people you trust.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError
+
+from otoscribe import files
+from otoscribe.audio import Waveform
+from otoscribe.errors import BundleError, UsageError
+from otoscribe.search import Integers, Search
+from otoscribe.settings import Settings
+from otoscribe.vocabulary import Vocabulary
+
+MANIFEST = "manifest.json"
+FILES = ("card.md", "listen.onnx", "step.onnx", "vocabulary.json")
+FORMAT = 1
+
+_LISTEN = ({"waveform": "tensor(float)"}, {"memory_keys": "tensor(float)", "memory_values": "tensor(float)"})
+_STEP = (
+    {
+        "tokens": "tensor(int64)",
+        "keys": "tensor(float)",
+        "values": "tensor(float)",
+        "memory_keys": "tensor(float)",
+        "memory_values": "tensor(float)",
+        "memory_mask": "tensor(bool)",
+    },
+    {"log_probabilities": "tensor(float)", "next_keys": "tensor(float)", "next_values": "tensor(float)"},
+)
+"""Names and types of the graphs' inputs and outputs."""
+
+_AGAIN = "Copy, download or export the model again."
+
+
+class Decoding(Settings):
+    """How the model decodes unless asked otherwise; see `search.Search` for the meaning of each field."""
+
+    beam: int
+    length_normalisation: float
+    maximum_words: int
+    minimum_words: int
+    no_repeat: int
+
+
+class StoredFile(Settings):
+    """What a file of the bundle must be."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(Settings):
+    """The contents of manifest.json."""
+
+    format: Literal[1]
+    name: Annotated[str, Field(min_length=1)]
+    version: str
+    sample_rate: Annotated[int, Field(ge=1_000, le=1_000_000)]
+    """Hz; of the waveforms that listen.onnx takes."""
+    minimum_seconds: Annotated[float, Field(ge=0, le=60)]
+    """Shorter waveforms are extended to this by silence."""
+    search: Decoding
+    settings: dict[str, Any]
+    """The model's resolved settings, for information."""
+    files: dict[str, StoredFile]
+    checksum: str
+    """SHA-256 of the other fields, as `_checksum` writes them."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the decoder attends to: one clip's keys and values, float32 [layers, frames, heads, head_dim]."""
+
+    keys: NDArray[np.float32]
+    values: NDArray[np.float32]
+
+    @property
+    def frames(self) -> int:
+        """How many moments of the clip can be attended to."""
+        return int(self.keys.shape[1])
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified model, ready to run."""
+
+    manifest: Manifest
+    vocabulary: Vocabulary
+    card: str
+    listener: onnxruntime.InferenceSession
+    stepper: onnxruntime.InferenceSession
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], threads: int | None = None) -> "Bundle":
+        """Verify and load a bundle.
+
+        Args:
+            path: the bundle's folder.
+            threads: how many CPU cores to use, all that this process may use if None.
+
+        Raises:
+            BundleError: the folder is not a bundle of this format, or one of its files is missing, unknown,
+                changed since the export, or does not fit the others.
+        """
+        folder = Path(path)
+        manifest = _read_manifest(folder)
+        contents = {name: _read_verified(folder, name, manifest.files[name]) for name in FILES}
+        vocabulary = Vocabulary.from_json(_text(folder / "vocabulary.json", contents["vocabulary.json"]))
+        listener = _session(folder / "listen.onnx", contents["listen.onnx"], threads, _LISTEN)
+        stepper = _session(folder / "step.onnx", contents["step.onnx"], threads, _STEP)
+        _check_shapes(folder, stepper, vocabulary)
+        return cls(manifest, vocabulary, _text(folder / "card.md", contents["card.md"]), listener, stepper)
+
+    def listen(self, waveform: Waveform) -> Memory:
+        """Encode one clip.
+
+        Args:
+            waveform: float32 [samples], mono, at `manifest.sample_rate`, in [-1, 1].
+
+        Raises:
+            BundleError: the graph does not run, as it happens when memory runs out, or gives no frames.
+        """
+        shortest = round(self.manifest.minimum_seconds * self.manifest.sample_rate)
+        if len(waveform) < shortest:
+            waveform = np.pad(waveform, (0, shortest - len(waveform)))
+        keys, values = _run(self.listener, _LISTEN[1], {"waveform": waveform})
+        if keys.shape != values.shape or keys.ndim != 4 or not keys.shape[1]:
+            raise BundleError(f"The model's listen.onnx gave a memory of the shape {keys.shape}. {_AGAIN}")
+        return Memory(keys, values)
+
+
+@dataclass(frozen=True)
+class StepState:
+    """Everything that one decoder step needs besides the tokens."""
+
+    keys: NDArray[np.float32]
+    """[layers, clips, beam, heads, time, head_dim], as are the values."""
+    values: NDArray[np.float32]
+    memory_keys: NDArray[np.float32]
+    """[layers, clips, frames, heads, head_dim], as are the values."""
+    memory_values: NDArray[np.float32]
+    memory_mask: NDArray[np.bool_]
+    """[clips, frames]; True where a frame is the clip's own, False where it fills up."""
+
+
+class OnnxStepper:
+    """`search.Stepper` over step.onnx for clips of any lengths."""
+
+    def __init__(self, bundle: Bundle, memories: list[Memory]) -> None:
+        self._session = bundle.stepper
+        self._memories = memories
+
+    @property
+    def clips(self) -> int:
+        """How many clips are to be captioned."""
+        return len(self._memories)
+
+    def start(self) -> StepState:
+        """Return the state before any token, one row per clip."""
+        layers, _, _, heads, _, head_dim = next(
+            i.shape for i in self._session.get_inputs() if i.name == "keys"
+        )
+        frames = np.array([memory.frames for memory in self._memories])
+        empty = np.zeros((layers, self.clips, 1, heads, 0, head_dim), dtype=np.float32)
+        return StepState(
+            keys=empty,
+            values=empty,
+            memory_keys=_side_by_side([memory.keys for memory in self._memories]),
+            memory_values=_side_by_side([memory.values for memory in self._memories]),
+            memory_mask=np.arange(frames.max()) < frames[:, None],
+        )
+
+    def step(self, state: StepState, tokens: Integers) -> tuple[NDArray[np.float32], StepState]:
+        """Feed one token per row, [clips, beam]; see `search.Stepper`."""
+        log_probabilities, keys, values = _run(
+            self._session,
+            _STEP[1],
+            {
+                "tokens": tokens,
+                "keys": state.keys,
+                "values": state.values,
+                "memory_keys": state.memory_keys,
+                "memory_values": state.memory_values,
+                "memory_mask": state.memory_mask,
+            },
+        )
+        after = StepState(keys, values, state.memory_keys, state.memory_values, state.memory_mask)
+        return log_probabilities, after
+
+    def reorder(self, state: StepState, rows: Integers) -> StepState:
+        """Return the state whose row [c, b] is the old flat row `rows[c, b]`; see `search.Stepper`."""
+        _, clips, beam, *_ = state.keys.shape
+        clip, slot = np.divmod(rows, beam)
+        kept = clip[:, 0]
+        memory = (state.memory_keys, state.memory_values, state.memory_mask)
+        if not np.array_equal(kept, np.arange(clips)):
+            mask = state.memory_mask[kept]
+            # What only filled up clips that are done need not be computed on.
+            frames = int(mask.sum(axis=1).max())
+            memory = (
+                state.memory_keys[:, kept, :frames],
+                state.memory_values[:, kept, :frames],
+                mask[:, :frames],
+            )
+        return StepState(state.keys[:, clip, slot], state.values[:, clip, slot], *memory)
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    sample_rate: int,
+    minimum_seconds: float,
+    search: Search,
+    settings: Mapping[str, Any],
+) -> Manifest:
+    """Write manifest.json for the files in `folder`, which are complete by now.
+
+    Args:
+        folder: holds every file of `FILES`.
+        name: the model's name.
+        version: the model's version.
+        sample_rate: Hz, of the waveforms that listen.onnx takes.
+        minimum_seconds: what shorter waveforms are extended to.
+        search: the default decoding; `candidates` is not stored.
+        settings: the model's resolved settings, values that JSON can hold.
+
+    Raises:
+        BundleError: a file is missing, or a value is not allowed.
+    """
+    stored = {}
+    for file in FILES:
+        if not (folder / file).is_file():
+            raise BundleError(f"{folder} cannot become a bundle: it has no {file}.")
+        stored[file] = {"bytes": (folder / file).stat().st_size, "sha256": files.sha256(folder / file)}
+    content = {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "sample_rate": sample_rate,
+        "minimum_seconds": float(minimum_seconds),
+        "search": {key: getattr(search, key) for key in Decoding.model_fields},
+        "settings": dict(settings),
+        "files": stored,
+    }
+    content["checksum"] = _checksum(content)
+    manifest = _validated(folder, json.dumps(content))
+    files.write_text(folder / MANIFEST, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return manifest
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the manifest's content, however it is laid out, without the checksum itself."""
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    if not folder.is_dir():
+        raise BundleError(f"There is no model at {folder}: a model is a folder with a {MANIFEST}.")
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} is not a model: it has no {MANIFEST}.")
+    manifest = _validated(folder, _text(folder / MANIFEST, _read(folder / MANIFEST)))
+    # Hidden files are left by file managers and network file systems.
+    there = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    if unknown := sorted(there - {MANIFEST, *FILES}):
+        raise BundleError(
+            f"{folder} holds {unknown[0]!r}, which is no part of a model; a model has exactly "
+            f"{MANIFEST}, {', '.join(FILES)}. Move it elsewhere."
+        )
+    return manifest
+
+
+def _validated(folder: Path, text: str) -> Manifest:
+    path = folder / MANIFEST
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path} is not valid JSON. {_AGAIN}") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{path} is not a JSON object. {_AGAIN}")
+    if content.get("format") != FORMAT:
+        raise BundleError(
+            f"{path} has format {content.get('format')!r}; this otoscribe reads format {FORMAT}. "
+            f"Install the otoscribe that the model was made with, or export the model again."
+        )
+    try:
+        manifest = Manifest.model_validate(content)
+        Search(**manifest.search.model_dump())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path} is not valid at {where!r}: {first['msg'].lower()}. {_AGAIN}") from error
+    except UsageError as error:
+        raise BundleError(f"{path} asks for an impossible search: {error}") from error
+    if set(manifest.files) != set(FILES):
+        odd = sorted(set(manifest.files) ^ set(FILES))[0]
+        raise BundleError(f"{path} must list exactly {', '.join(FILES)}; it is wrong about {odd!r}. {_AGAIN}")
+    if manifest.checksum != _checksum(content):
+        raise BundleError(f"{path} was changed since it was written. {_AGAIN}")
+    return manifest
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is missing. {_AGAIN}") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+
+
+def _read_verified(folder: Path, name: str, stored: StoredFile) -> bytes:
+    content = _read(folder / name)
+    if len(content) != stored.bytes:
+        raise BundleError(
+            f"{folder / name} has {len(content)} bytes, the manifest says {stored.bytes}. {_AGAIN}"
+        )
+    if hashlib.sha256(content).hexdigest() != stored.sha256:
+        raise BundleError(f"{folder / name} is damaged: its SHA-256 is not the manifest's. {_AGAIN}")
+    return content
+
+
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path} is not UTF-8 text. {_AGAIN}") from error
+
+
+def _session(
+    path: Path, graph: bytes, threads: int | None, signature: tuple[dict[str, str], dict[str, str]]
+) -> onnxruntime.InferenceSession:
+    """Load a graph from the bytes that were verified, and check its inputs and outputs."""
+    options = onnxruntime.SessionOptions()
+    # An explicit number also keeps ONNX Runtime from pinning threads to cores, which containers may forbid.
+    options.intra_op_num_threads = threads or _cores()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised
+    # Threads that spin while they wait for the next run would take the cores from decoding audio.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    # ONNX Runtime's exceptions share no base class of their own.
+    except Exception as error:
+        raise BundleError(
+            f"{path} is not a graph that ONNX Runtime can load: {_first_line(error)}"
+        ) from error
+    for kind, nodes, expected in (
+        ("inputs", session.get_inputs(), signature[0]),
+        ("outputs", session.get_outputs(), signature[1]),
+    ):
+        found = {node.name: node.type for node in nodes}
+        if found != expected:
+            raise BundleError(f"{path} has the {kind} {found}; it must have {expected}. {_AGAIN}")
+    return session
+
+
+def _cores() -> int:
+    # Fewer than the machine's where a container or taskset allows fewer.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_shapes(folder: Path, stepper: onnxruntime.InferenceSession, vocabulary: Vocabulary) -> None:
+    path = folder / "step.onnx"
+    keys = next(node.shape for node in stepper.get_inputs() if node.name == "keys")
+    if len(keys) != 6 or not all(isinstance(keys[axis], int) for axis in (0, 3, 5)):
+        raise BundleError(
+            f"{path} has keys of the shape {keys}; it must be [layers, clips, beam, heads, time, head_dim] "
+            f"with fixed layers, heads and head_dim. {_AGAIN}"
+        )
+    width = next(node.shape for node in stepper.get_outputs() if node.name == "log_probabilities")[-1]
+    if width != len(vocabulary):
+        raise BundleError(
+            f"{path} chooses among {width} words, but vocabulary.json has {len(vocabulary)}. {_AGAIN}"
+        )
+
+
+def _run(
+    session: onnxruntime.InferenceSession, outputs: Iterable[str], inputs: Mapping[str, Any]
+) -> list[Any]:
+    try:
+        results: list[Any] = session.run(list(outputs), dict(inputs))
+    except Exception as error:
+        raise BundleError(f"The model could not be run: {_first_line(error)}") from error
+    return results
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."
+
+
+def _side_by_side(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Stack [layers, frames, ...] of several clips to [layers, clips, most frames, ...], filled up with 0."""
+    layers, _, *rest = arrays[0].shape
+    stacked = np.zeros(
+        (layers, len(arrays), max(array.shape[1] for array in arrays), *rest), dtype=np.float32
+    )
+    for clip, array in enumerate(arrays):
+        stacked[:, clip, : array.shape[1]] = array
+    return stacked

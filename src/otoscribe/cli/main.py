@@ -1,0 +1,112 @@
+"""The `otoscribe` command: its subcommands, and how each of them ends.
+
+A new subcommand is one file beside this one and one line in the list below. Its file imports at the top only
+what every installation has; what an extra brings is imported inside the function.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from otoscribe import __version__
+from otoscribe.cli.caption import caption
+from otoscribe.cli.terminal import printable
+from otoscribe.errors import OtoscribeError
+
+EXTRAS = {
+    "torch": ("PyTorch", "train"),
+    "h5py": ("h5py", "train"),
+    "onnx": ("onnx", "train"),
+    "onnxscript": ("onnxscript", "train"),
+    "safetensors": ("safetensors", "train"),
+    "scipy": ("SciPy", "train"),
+    "flatbuffers": ("flatbuffers", "train"),
+}
+"""Modules that only an extra installs: what a person calls them, and the extra."""
+
+INTERRUPTED = 128 + 2
+"""What shells report for a command that Ctrl-C ended."""
+PIPE_CLOSED = 128 + 13
+"""What shells report for a command whose reader went away (`| head`)."""
+
+
+class Commands(TyperGroup):
+    """Runs a subcommand and turns what it raises into one sentence and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run; 0 done, 1 something failed, 2 misuse, 130 interrupted, 141 the reader went away."""
+        try:
+            result = super().invoke(ctx)
+            # Now, not at exit: a reader that went away is no traceback.
+            sys.stdout.flush()
+            return result
+        except OtoscribeError as error:
+            print(printable(str(error)), file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except ModuleNotFoundError as error:
+            module = (error.name or "").split(".")[0]
+            if module not in EXTRAS:
+                raise
+            name, extra = EXTRAS[module]
+            print(
+                f"otoscribe {ctx.invoked_subcommand} needs {name}: pip install 'otoscribe[{extra}]'",
+                file=sys.stderr,
+            )
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            raise typer.Exit(INTERRUPTED) from error
+        except BrokenPipeError as error:
+            _discard_output()
+            raise typer.Exit(PIPE_CLOSED) from error
+
+
+def _discard_output() -> None:
+    # The interpreter flushes standard output once more when it ends, and would complain.
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+app = typer.Typer(
+    name="otoscribe",
+    cls=Commands,
+    help="Listen to recordings and write down what is heard.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(caption)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"otoscribe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    # File names may hold bytes that are no text; they go out as they came in.
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+    app(args=arguments)
+    raise AssertionError("typer exits")
