@@ -102,7 +102,7 @@ def test_the_future_has_exactly_zero_gradient_and_the_past_does_not(ff: int) -> 
     words.requires_grad_()
     made = decoder(SMALL.model_copy(update={"ff": ff}))
     for time in range(5):
-        hidden = made(words, memory, mask, clip_of_row)
+        hidden = made(words, *made.memory_cache(memory), mask, clip_of_row)
         (gradient,) = torch.autograd.grad(hidden[:, time].square().sum(), words)
         assert gradient[:, time + 1 :].count_nonzero() == 0
         assert (gradient[:, : time + 1].abs().amax(dim=(0, 2)) > 0).all()
@@ -111,12 +111,13 @@ def test_the_future_has_exactly_zero_gradient_and_the_past_does_not(ff: int) -> 
 def test_padding_of_memory_and_captions_changes_nothing() -> None:
     words, memory, mask, clip_of_row = batch()
     made = decoder()
-    whole = made(words, memory, mask, clip_of_row)
+    whole = made(words, *made.memory_cache(memory), mask, clip_of_row)
     noisy = torch.where(mask[..., None], memory, 1e3)
     longer = torch.cat([words, torch.full((4, 3, 12), 1e3)], dim=1)
-    torch.testing.assert_close(made(longer, noisy, mask, clip_of_row)[:, :5], whole)
+    torch.testing.assert_close(made(longer, *made.memory_cache(noisy), mask, clip_of_row)[:, :5], whole)
     for row, clip in enumerate(clip_of_row.tolist()):
-        alone = made(words[row : row + 1], memory[clip : clip + 1, mask[clip]], None, torch.tensor([0]))
+        short = made.memory_cache(memory[clip : clip + 1, mask[clip]])
+        alone = made(words[row : row + 1], *short, None, torch.tensor([0]))
         torch.testing.assert_close(alone[0], whole[row])
 
 
@@ -125,8 +126,8 @@ def test_step_by_step_with_cache_equals_the_whole_sequence(positions: bool) -> N
     words, memory, mask, _ = batch()
     made = decoder(SMALL.model_copy(update={"positions": positions}))
     beams = torch.stack([words[:3], words[1:]], dim=1)  # [clips, beam, time, width]
-    whole = made(beams.flatten(0, 1), memory, mask, torch.tensor([0, 0, 1, 1, 2, 2])).unflatten(0, (3, 2))
     cache = made.memory_cache(memory)
+    whole = made(beams.flatten(0, 1), *cache, mask, torch.tensor([0, 0, 1, 1, 2, 2])).unflatten(0, (3, 2))
     assert cache[0].shape == (3, 3, 6, 2, 8)
     keys = values = torch.zeros(3, 3, 2, 2, 0, 8)
     for time in range(5):
@@ -141,8 +142,8 @@ def test_order_of_words_matters_only_with_positions() -> None:
     for positions in (True, False):
         made = decoder(SMALL.model_copy(update={"positions": positions, "blocks": 1}))
         same = torch.allclose(
-            made(words, memory, mask, clip_of_row)[:, 4],
-            made(swapped, memory, mask, clip_of_row)[:, 4],
+            made(words, *made.memory_cache(memory), mask, clip_of_row)[:, 4],
+            made(swapped, *made.memory_cache(memory), mask, clip_of_row)[:, 4],
             atol=1e-6,
         )
         assert same is not positions
@@ -151,9 +152,9 @@ def test_order_of_words_matters_only_with_positions() -> None:
 def test_dropout_acts_in_training_only() -> None:
     words, memory, mask, clip_of_row = batch()
     made = decoder(SMALL.model_copy(update={"dropout": 0.5}))
-    quiet = made(words, memory, mask, clip_of_row)
-    torch.testing.assert_close(made(words, memory, mask, clip_of_row), quiet)
-    assert not torch.allclose(made.train()(words, memory, mask, clip_of_row), quiet)
+    quiet = made(words, *made.memory_cache(memory), mask, clip_of_row)
+    torch.testing.assert_close(made(words, *made.memory_cache(memory), mask, clip_of_row), quiet)
+    assert not torch.allclose(made.train()(words, *made.memory_cache(memory), mask, clip_of_row), quiet)
 
 
 def test_tied_output_scores_words_by_their_embeddings() -> None:

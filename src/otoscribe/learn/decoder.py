@@ -112,13 +112,19 @@ class Decoder(nn.Module):
             nn.init.uniform_(self.classifier, -(width**-0.5), width**-0.5)
 
     def forward(
-        self, words: Tensor, memory: Tensor, memory_mask: Tensor | None, clip_of_row: Tensor
+        self,
+        words: Tensor,
+        memory_keys: Tensor,
+        memory_values: Tensor,
+        memory_mask: Tensor | None,
+        clip_of_row: Tensor,
     ) -> Tensor:
         """Decode whole captions, every position seeing only itself and the ones before it.
 
         Args:
             words: embedded words, [rows, time, word_width], START first.
-            memory: [clips, frames, memory_width]; its keys and values are computed once per clip.
+            memory_keys: from `memory_cache`, [blocks, clips, frames, heads, head_dim].
+            memory_values: as `memory_keys`.
             memory_mask: bool [clips, frames], True for real frames; None means nothing is padded.
             clip_of_row: int64 [rows], which clip each row describes.
 
@@ -126,14 +132,13 @@ class Decoder(nn.Module):
             Hidden states [rows, time, d_model]; `logits` turns those at t into scores of word t + 1.
         """
         mask = None if memory_mask is None else memory_mask[clip_of_row][:, None, None, :]
+        # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
+        keys = memory_keys.index_select(1, clip_of_row).transpose(2, 3)
+        values = memory_values.index_select(1, clip_of_row).transpose(2, 3)
         x = self._enter(words, first=0)
-        for block in self._blocks():
+        for layer, block in enumerate(self._blocks()):
             x = block.attend_words(x, *block.self_attention.keys_values(x), causal=True)
-            keys, values = block.cross_attention.keys_values(memory)
-            # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
-            x = block.attend_memory(
-                x, keys.index_select(0, clip_of_row), values.index_select(0, clip_of_row), mask
-            )
+            x = block.attend_memory(x, keys[layer], values[layer], mask)
         return x
 
     def logits(self, hidden: Tensor, word_weight: Tensor) -> Tensor:

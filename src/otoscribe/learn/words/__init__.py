@@ -1,32 +1,45 @@
-"""Word embeddings: one file per kind. Importing this package registers them all."""
+"""Word embeddings: one file per kind."""
+
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from otoscribe import settings
 from otoscribe.registry import Registry
 from otoscribe.vocabulary import START
 
 
-class WordEmbedding(nn.Module):
-    """One learned vector per word of the vocabulary; START is the zero vector, the paper's S'_0 = {0}^W'.
+class WordEmbedding(nn.Module, ABC):
+    """Interface of every kind: one vector per word; START is the zero vector, the paper's S'_0 = {0}^W'.
 
     START is zeroed where the vectors are read, not where they are stored, so neither an optimiser
     step, weight decay, nor a loaded checkpoint can give it a value.
 
-    A kind of word embedding is a subclass with its `Settings`, built from them and the vocabulary's words.
-
     Args:
-        vectors: the vectors before training, float32 [vocabulary, width], a row per word.
+        settings: of this kind.
+        words: the vocabulary's words, specials included.
     """
 
-    def __init__(self, vectors: Tensor) -> None:
+    Settings: ClassVar[type[settings.Settings]]
+    """What can be set; `name` is the kind's registered name, and every other field has a default."""
+
+    def __init__(self, settings: settings.Settings, words: tuple[str, ...]) -> None:
         super().__init__()
+        vectors = self.initial(settings, words)
         self.width = vectors.shape[1]
         self.vectors = nn.Parameter(vectors)
-        others = torch.ones(len(vectors), 1)
+        others = torch.ones(len(words), 1)
         others[START] = 0.0
         self.others: Tensor
         self.register_buffer("others", others, persistent=False)
+
+    @abstractmethod
+    def initial(self, settings: Any, words: tuple[str, ...]) -> Tensor:
+        """Return the vectors before training, float32 [vocabulary, width], a row per word."""
 
     @property
     def weight(self) -> Tensor:
@@ -40,4 +53,6 @@ class WordEmbedding(nn.Module):
 
 WORDS: Registry[type[WordEmbedding]] = Registry("word embedding")
 
-from otoscribe.learn.words import random as random  # noqa: E402  (the kinds need the registry above)
+# One file is one kind: every module of this folder is imported, and registers itself.
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

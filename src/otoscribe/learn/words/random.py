@@ -4,16 +4,17 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
+from otoscribe import settings
 from otoscribe.learn.words import WORDS, WordEmbedding
-from otoscribe.settings import Settings
 
 
 @WORDS.register("random")
 class RandomWords(WordEmbedding):
     """Vectors drawn from a normal distribution of mean 0 by torch's generator."""
 
-    class Settings(Settings):
+    class Settings(settings.Settings):
         """Settings of random word embeddings."""
 
         name: Literal["random"] = "random"
@@ -22,5 +23,6 @@ class RandomWords(WordEmbedding):
         spread: float = Field(default=1.0, gt=0)
         """Standard deviation of the first vectors; tied output layers want about width ** -0.5."""
 
-    def __init__(self, settings: Settings, words: tuple[str, ...]) -> None:
-        super().__init__(torch.randn(len(words), settings.width) * settings.spread)
+    def initial(self, settings: Settings, words: tuple[str, ...]) -> Tensor:
+        """Return float32 [vocabulary, width]."""
+        return torch.randn(len(words), settings.width) * settings.spread
