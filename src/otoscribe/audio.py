@@ -151,7 +151,7 @@ def _cannot_open(path: str | os.PathLike[str], error: OSError | ValueError) -> s
     if not os.fspath(path):
         return "An empty file name was given; name a recording."
     # Windows refuses to open a folder with "permission denied".
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for names that are too long)
         return _not_a_file(path, is_folder=True)
     number = error.errno if isinstance(error, OSError) else errno.EINVAL
     if number in (errno.ENOENT, errno.ENOTDIR):

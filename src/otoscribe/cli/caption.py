@@ -1,6 +1,7 @@
 """`otoscribe caption FILE...`: recordings in, captions out, as text, JSON or CSV."""
 
 import io
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -78,10 +79,10 @@ def caption(
 
 def _target(output: str, files: list[str]) -> Path:
     # Resolved, so that writing whole replaces the file that a link leads to, and never the link.
-    target = Path(output).resolve()
-    if target.exists() and not target.is_file():
+    target = Path(os.path.realpath(output))
+    if os.path.exists(target) and not target.is_file():  # noqa: PTH110 (Path.exists raises for long names)
         raise UsageError(f"{output} cannot be written: it is not a file. Leave out --output to print.")
-    if target in (Path(file).resolve() for file in files if "\0" not in file):
+    if any(os.path.realpath(file) == os.fspath(target) for file in files if "\0" not in file):
         raise UsageError(f"{output} is one of the recordings and would be overwritten; choose another name.")
     return target
 

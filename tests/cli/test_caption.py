@@ -1,0 +1,367 @@
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+
+from otoscribe.cli import main as command
+from otoscribe.cli import terminal
+from otoscribe.errors import RunError
+from test_audio import BROKEN, broken
+from tiny_bundle import write_tiny_bundle
+
+LINE = re.compile(r"[a-z ]+  \(confidence \d+ %\)\n")
+posix = pytest.mark.skipif(os.name == "nt", reason="POSIX")
+
+
+@dataclass
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture
+def run(tiny: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `otoscribe caption` with the tiny model in this process; capfd sees C libraries, too."""
+
+    def run(*arguments: str | Path) -> Outcome:
+        with pytest.raises(SystemExit) as end:
+            command.main(["caption", "--model", str(tiny), *map(str, arguments)])
+        captured = capfd.readouterr()
+        return Outcome(end.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    return write(tmp_path / "rain.wav")
+
+
+def write(path: Path, seed: int = 0) -> Path:
+    noise = np.random.default_rng(seed).normal(size=8000) * 0.2
+    soundfile.write(path.parent / "new.wav", noise, 8000)
+    return (path.parent / "new.wav").rename(path)
+
+
+def test_one_file_gives_its_caption_alone(run: Run, recording: Path) -> None:
+    outcome = run(recording)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert LINE.fullmatch(outcome.out)
+
+
+def test_several_files_are_named(run: Run, recording: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "dog.wav", 1)
+    first, second = run(recording, other).out.splitlines(keepends=True)
+    assert first.startswith(f"{recording}: ")
+    assert LINE.fullmatch(second.removeprefix(f"{other}: "))
+
+
+def test_candidates_are_numbered(run: Run, recording: Path) -> None:
+    assert [line[:3] for line in run(recording, "--candidates", "2").out.splitlines()] == ["1. ", "2. "]
+    lines = run(recording, recording, "--candidates", "2").out.splitlines()
+    assert lines[0] == lines[3] == f"{recording}:"
+    assert [line[:5] for line in lines[1:3]] == ["  1. ", "  2. "]
+
+
+def test_json_is_one_array_with_errors_in_it(run: Run, recording: Path) -> None:
+    outcome = run("--json", recording, "missing.wav", recording, "--candidates", "2")
+    first, failed, last = json.loads(outcome.out)
+    assert outcome.code == 1
+    assert first == last
+    assert list(first) == ["file", "caption", "log_probability", "confidence", "seconds", "candidates"]
+    assert first["file"] == str(recording)
+    assert first["seconds"] == 1
+    assert [one["log_probability"] for one in first["candidates"]] == sorted(
+        (one["log_probability"] for one in first["candidates"]), reverse=True
+    )
+    assert " ".join(word["word"] for word in first["candidates"][0]["words"]) == first["caption"]
+    assert failed == {"file": "missing.wav", "error": "missing.wav does not exist."}
+    assert outcome.err == "missing.wav does not exist.\n"
+
+
+def test_json_stays_an_array_when_nothing_worked(run: Run) -> None:
+    outcome = run("--json", "missing.wav")
+    assert [list(entry) for entry in json.loads(outcome.out)] == [["file", "error"]]
+
+
+def test_csv_columns_and_line_ends(run: Run, recording: Path, tmp_path: Path) -> None:
+    odd = write(tmp_path / 'a "b", c.wav')
+    outcome = run("--csv", recording, odd, "missing.wav", "--candidates", "2")
+    assert outcome.code == 1
+    assert outcome.out.startswith("file,caption,log_probability,confidence,seconds,rank,error\r\n")
+    assert outcome.out.count("\r\n") == outcome.out.count("\n") == 6
+    rows = list(csv.DictReader(io.StringIO(outcome.out, newline="")))
+    assert [(row["file"], row["rank"]) for row in rows] == [
+        (str(recording), "1"),
+        (str(recording), "2"),
+        (str(odd), "1"),
+        (str(odd), "2"),
+        ("missing.wav", ""),
+    ]
+    assert rows[-1]["error"] == "missing.wav does not exist."
+    assert rows[-1]["caption"] == ""
+    assert float(rows[0]["log_probability"]) < 0 < float(rows[0]["confidence"]) <= 1
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_output_file_holds_what_would_be_printed(
+    run: Run, recording: Path, tmp_path: Path, form: list
+) -> None:
+    target = tmp_path / "new" / "captions.txt"
+    printed = run(*form, recording, recording).out
+    outcome = run(*form, recording, recording, "--output", target)
+    assert (outcome.code, outcome.out) == (0, "")
+    assert target.read_bytes().decode() == printed
+
+
+def test_output_is_written_whole_or_not_at_all(
+    run: Run, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from otoscribe.captioner import Captioner
+
+    def fail(*_: object) -> None:
+        raise RunError("Something broke.")
+
+    target = tmp_path / "captions.txt"
+    target.write_text("old")
+    monkeypatch.setattr(Captioner, "_decoded", fail)
+    assert run(recording, "--output", target).code == 1
+    assert target.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["captions.txt", "rain.wav"]
+
+
+@pytest.mark.parametrize(
+    "target", ["{recording}", "{folder}", "{recording}/below", "{folder}/" + "x" * 999, ""]
+)
+def test_output_that_cannot_be(run: Run, recording: Path, tmp_path: Path, target: str) -> None:
+    before = recording.read_bytes()
+    outcome = run(recording, "--output", target.format(recording=recording, folder=tmp_path))
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert recording.read_bytes() == before
+
+
+@posix
+def test_output_never_replaces_a_device(run: Run, recording: Path) -> None:
+    assert run(recording, "--output", "/dev/null").code == 2
+    assert not Path("/dev/null").is_file()
+
+
+def test_output_follows_a_link(run: Run, recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "true.txt")
+    assert run(recording, "--output", tmp_path / "link").code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert LINE.fullmatch((tmp_path / "true.txt").read_text())
+
+
+@pytest.mark.parametrize(("kind", "said"), BROKEN.items())
+def test_a_broken_file_costs_one_sentence_and_only_itself(
+    run: Run, recording: Path, tmp_path: Path, kind: str, said: str
+) -> None:
+    (tmp_path / "broken").mkdir()
+    path = broken(tmp_path / "broken", kind)
+    outcome = run(path, recording)
+    assert outcome.code == 1
+    assert LINE.fullmatch(outcome.out.removeprefix(f"{recording}: "))
+    assert outcome.err.startswith(str(path))
+    assert said in outcome.err
+    assert outcome.err.endswith(".\n")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["missing.wav", ".", "", "/", "-", "\x1b[31m\n.wav", "x" * 300, "日本語.flac"]
+)
+def test_names_without_a_recording(run: Run, name: str) -> None:
+    outcome = run("--", name)
+    assert outcome.code == 1
+    assert outcome.out == ""
+    assert outcome.err.endswith(".\n")
+    assert outcome.err.count("\n") == 1
+    assert "\x1b" not in outcome.err
+
+
+def test_warnings_of_c_libraries_are_not_shown(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "noisy.mp3"
+    soundfile.write(path, np.random.default_rng(0).normal(size=80000) * 0.1, 16000)
+    path.write_bytes(path.read_bytes()[:-900])  # mpg123 itself prints a warning
+    outcome = run(path)
+    assert outcome.code == 0
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Missing argument"),
+        (["--json", "--csv", "x.wav"], "exclude each other"),
+        (["--beam", "0", "x.wav"], "beam must be"),
+        (["--beam", "many", "x.wav"], "beam"),
+        (["--candidates", "0", "x.wav"], "candidates must be"),
+        (["--candidates", "3", "--beam", "2", "x.wav"], "set beam to 3"),
+        (["--capton", "x.wav"], "No such option"),
+        (["--output"], "requires an argument"),
+    ],
+)
+def test_misuse_exits_with_2(run: Run, arguments: list[str], said: str) -> None:
+    outcome = run(*arguments)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize("model", ["missing", ".", "{recording}", "nul\0"])
+def test_model_that_is_none(run: Run, recording: Path, tmp_path: Path, model: str) -> None:
+    outcome = run(recording, "--model", model.format(recording=recording))
+    assert outcome.code == 1
+    assert outcome.err.count("\n") == 1
+    assert outcome.out == ""
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (["--version"], "otoscribe 0."),
+        (["--help"], "caption"),
+        (["caption", "--help"], "--beam"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            command.main(arguments)
+        assert end.value.code == 0
+        assert said in capsys.readouterr().out
+
+
+def test_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main(["captoin"])
+    assert end.value.code == 2
+    assert "caption" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (RunError("It stopped.\nHere."), 1, "It stopped.\\nHere.\n"),
+        (
+            ModuleNotFoundError("No module named 'torch'", name="torch"),
+            1,
+            "otoscribe learn needs PyTorch: pip install 'otoscribe[train]'\n",
+        ),
+    ],
+)
+def test_how_a_command_ends(
+    raised: BaseException,
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(command, "_discard_output", lambda: None)
+    app = typer.Typer(cls=command.Commands)
+
+    @app.command()
+    def learn() -> None:
+        raise raised
+
+    @app.command()
+    def other() -> None: ...
+
+    with pytest.raises(SystemExit) as end:
+        app(["learn"])
+    assert end.value.code == code
+    assert capsys.readouterr().err == said
+
+
+def test_an_unknown_missing_module_is_a_defect_and_stays_loud() -> None:
+    app = typer.Typer(cls=command.Commands, pretty_exceptions_enable=False)
+
+    @app.command()
+    def learn() -> None:
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+    @app.command()
+    def other() -> None: ...
+
+    with pytest.raises(ModuleNotFoundError):
+        app(["learn"])
+
+
+def otoscribe(tiny: Path, *arguments: str | bytes, **options: object) -> subprocess.CompletedProcess[bytes]:
+    start = [sys.executable, "-m", "otoscribe", "caption", "--model", str(tiny)]
+    return subprocess.run([*start, *arguments], capture_output=True, **options)
+
+
+@posix
+def test_odd_names_survive_the_whole_way(tiny: Path, tmp_path: Path) -> None:
+    names = [b"-x.wav", b"\xff\xfe.wav", "ü ß.wav".encode(), b"line\nend.wav"]
+    for name in names:
+        write(tmp_path / os.fsdecode(name))
+    environment = os.environ | {"PYTHONUTF8": "1"}
+    done = otoscribe(tiny, "--csv", "--", *names, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    rows = csv.reader(io.StringIO(done.stdout.decode("utf-8", "surrogateescape"), newline=""))
+    assert [os.fsencode(row[0]) for row in rows][1:] == names
+    done = otoscribe(tiny, "--json", "--", *names, cwd=tmp_path, env=environment)
+    assert [os.fsencode(entry["file"]) for entry in json.loads(done.stdout)] == names
+    done = otoscribe(tiny, "--", *names, cwd=tmp_path, env=environment)
+    assert [line.split(b": ")[0] for line in done.stdout.splitlines()] == [*names[:3], b"line\\nend.wav"]
+
+
+@posix
+def test_reader_that_goes_away(tiny: Path, recording: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    start = [sys.executable, "-m", "otoscribe", "caption", "--model", str(tiny), str(recording)]
+    done = subprocess.run(start, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@posix
+@pytest.mark.parametrize(("files", "shown"), [(1, False), (3, True)])
+def test_progress_only_for_several_files_in_a_terminal(
+    tiny: Path, recording: Path, files: int, shown: bool
+) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    start = [sys.executable, "-m", "otoscribe", "caption", "--model", str(tiny), *[str(recording)] * files]
+    done = subprocess.run(start, stdout=subprocess.PIPE, stderr=slave, env=os.environ | {"TERM": "xterm"})
+    os.close(slave)
+    seen = b""
+    try:
+        while block := os.read(master, 65536):
+            seen += block
+    except OSError:  # how Linux says that nobody holds the other end
+        pass
+    os.close(master)
+    assert done.returncode == 0
+    assert (b"listening" in seen) is shown
+    assert done.stdout.count(b"confidence") == files
+    assert b"listening" not in done.stdout
+
+
+def test_printable() -> None:
+    assert terminal.printable("a\n\x1b[1m\x9b é 日 \udcff") == "a\\n\\x1b[1m\\x9b é 日 \udcff"

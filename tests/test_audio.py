@@ -1,0 +1,296 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otoscribe import audio
+from otoscribe.errors import AudioError, UsageError
+
+RATES = [1000, 8000, 11025, 16000, 22050, 44100, 48000, 96000, 192000, 1000000]
+
+
+def write(path: Path, samples: np.ndarray, rate: int = 16000, **options: str) -> Path:
+    soundfile.write(path, samples, rate, **options)
+    return path
+
+
+def noise(seconds: float, rate: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    shape = (round(seconds * rate), channels)
+    return (np.random.default_rng(seed).standard_normal(shape) * 0.1).astype(np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rate=st.sampled_from(RATES),
+    target=st.sampled_from([8000, 16000, 44100]),
+    channels=st.sampled_from([1, 2, 3, 6, 64]),
+    length=st.integers(1, 20_000),
+    subtype=st.sampled_from(["PCM_16", "PCM_24", "FLOAT", "DOUBLE", "PCM_U8"]),
+)
+def test_any_rate_channels_and_length_gives_the_right_number_of_samples(
+    tmp_path_factory: pytest.TempPathFactory, rate: int, target: int, channels: int, length: int, subtype: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.wav"
+    write(path, noise(1, length, channels), rate, subtype=subtype)
+    recording = audio.load(path, target)
+    assert recording.waveform.dtype == np.float32
+    assert recording.waveform.ndim == 1
+    assert abs(len(recording.waveform) - max(1, length * target / rate)) <= 1
+    assert np.isfinite(recording.waveform).all()
+    assert recording.sample_rate == target
+
+
+@settings(max_examples=30, deadline=None)
+@given(channels=st.integers(1, 9), length=st.integers(1, 5000), seed=st.integers(0, 99))
+def test_channels_are_averaged(
+    tmp_path_factory: pytest.TempPathFactory, channels: int, length: int, seed: int
+) -> None:
+    samples = noise(1, length, channels, seed)
+    path = write(tmp_path_factory.getbasetemp() / "mean.wav", samples, 8000, subtype="FLOAT")
+    recording = audio.read(path)
+    np.testing.assert_allclose(recording.waveform, samples.mean(axis=1), atol=1e-6)
+    assert recording.seconds == length / 8000
+
+
+def test_integers_are_scaled_to_one(tmp_path: Path) -> None:
+    samples = np.array([-32768, -16384, 0, 16384, 32767], dtype=np.int16)
+    waveform = audio.read(write(tmp_path / "int.wav", samples)).waveform
+    np.testing.assert_array_equal(waveform, samples / np.float32(32768))
+
+
+def test_blocks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "long.wav", noise(3, 44100, 2), 44100, subtype="FLOAT")
+    whole = audio.load(path, 16000).waveform
+    monkeypatch.setattr(audio, "_BLOCK", 1001)
+    np.testing.assert_allclose(audio.load(path, 16000).waveform, whole, atol=1e-6)
+
+
+def test_resampling_keeps_a_tone_and_removes_what_the_new_rate_cannot_hold() -> None:
+    time = np.arange(44100) / 44100
+    tone = np.sin(2 * np.pi * 1000 * time).astype(np.float32) * 0.5
+    expected = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000) * 0.5
+    kept = audio.resample(tone, 44100, 16000).waveform[200:-200]
+    np.testing.assert_allclose(kept, expected[200:-200], atol=1e-4)
+    ultrasound = np.sin(2 * np.pi * 12000 * time).astype(np.float32) * 0.5
+    assert np.abs(audio.resample(ultrasound, 44100, 16000).waveform[200:-200]).max() < 1e-4
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "mp3", "aiff", "au", "w64", "caf", "rf64"])
+def test_formats(tmp_path: Path, ending: str) -> None:
+    tone = np.sin(np.arange(48000) / 20).astype(np.float32) * 0.5
+    path = write(tmp_path / f"tone.{ending}", np.stack([tone, tone], axis=1), 48000)
+    recording = audio.load(path, 16000)
+    assert abs(recording.seconds - 1) < 0.08  # MP3 pads
+    assert 0.3 < np.sqrt(np.mean(recording.waveform[2000:14000] ** 2)) < 0.4
+
+
+@pytest.mark.parametrize(
+    "name", ["speech.raw", "speech", "speech.txt", "speech.mp3", "spéech \n .wav", "-x.wav"]
+)
+def test_content_decides_not_the_name(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "speech.wav", noise(0.1, 8000), 8000).rename(tmp_path / name)
+    assert audio.load(path, 8000).seconds == pytest.approx(0.1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows file names are text")
+def test_name_that_is_no_text(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav")
+    Path(path).write_bytes(write(tmp_path / "a.wav", noise(0.1, 8000), 8000).read_bytes())
+    assert audio.load(path, 8000).seconds == pytest.approx(0.1)
+
+
+def test_beyond_one_is_scaled_down_as_a_whole(tmp_path: Path) -> None:
+    samples = np.array([0.0, 8000.0, -32768.0, 16384.0], dtype=np.float32)
+    waveform = audio.read(write(tmp_path / "loud.wav", samples, subtype="FLOAT")).waveform
+    np.testing.assert_allclose(waveform, samples / 32768)
+
+
+def test_length_unknown_to_a_recorder_in_a_pipe_is_no_damage(tmp_path: Path) -> None:
+    path = write(tmp_path / "pipe.wav", noise(1, 8000), 8000)
+    content = bytearray(path.read_bytes())
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert audio.load(path, 8000).seconds == 1
+
+
+def test_mp3_without_stated_length_is_read_to_its_end(tmp_path: Path) -> None:
+    samples = np.concatenate([np.zeros((80000, 1)), noise(5, 16000)])
+    path = write(tmp_path / "vbr.mp3", samples, 16000, bitrate_mode="VARIABLE")
+    content = path.read_bytes()
+    second_frame = content.index(content[:2], 2)
+    path.write_bytes(content[second_frame:])
+    assert audio.load(path, 16000).seconds == pytest.approx(10, abs=0.3)
+
+
+def flac(tmp_path: Path) -> bytes:
+    return write(tmp_path / "whole.flac", noise(3, 16000)).read_bytes()
+
+
+def broken(tmp_path: Path, kind: str) -> Path:
+    path = tmp_path / "broken.wav"
+    whole = write(tmp_path / "whole.wav", noise(3, 16000)).read_bytes()
+    if kind == "no samples":
+        return write(path, np.zeros((0, 1)))
+    if kind in ("nan", "inf", "overflow"):
+        samples = np.full((4000, 2), {"nan": np.nan, "inf": np.inf, "overflow": 3e38}[kind], dtype=np.float32)
+        return write(path, samples, subtype="FLOAT")
+    if kind == "infinities that cancel":
+        return write(path, np.array([[np.inf, -np.inf]], dtype=np.float32), subtype="FLOAT")
+    if kind == "999 Hz":
+        return write(path, noise(1, 999), 999)
+    if kind == "2 GHz":
+        return write(path, noise(1, 999), 2_000_000_000)
+    if kind in ("ogg page lost", "mp3 half", "aiff half", "w64 half", "caf half", "au half"):
+        ending = kind.split()[0]
+        content = write(tmp_path / f"whole.{ending}", noise(8, 16000)).read_bytes()
+        path.write_bytes(content[:200] if ending == "ogg" else content[: len(content) // 2])
+        return path
+    contents = {
+        "0 bytes": b"",
+        "1 byte": b"R",
+        "text": b"This is no recording.\n" * 50,
+        "zeros": bytes(10_000),
+        "noise": np.random.default_rng(1).bytes(10_000),
+        "png": b"\x89PNG\r\n\x1a\n" + bytes(500),
+        "header only": whole[:12],
+        "half a header": whole[:30],
+        "wav half": whole[: len(whole) // 2],
+        "flac half": flac(tmp_path)[:20_000],
+        "flac damaged": flac(tmp_path)[:9000] + bytes(400) + flac(tmp_path)[9400:],
+        "no channels": whole[:22] + b"\0\0" + whole[24:],
+        "65535 channels": whole[:22] + b"\xff\xff" + whole[24:],
+        "0 Hz": whole[:24] + bytes(4) + whole[28:],
+        "unknown codec": whole[:20] + b"\x34\x12" + whole[22:],
+    }
+    path.write_bytes(contents[kind])
+    return path
+
+
+BROKEN = {
+    "no samples": "is empty: it holds no samples",
+    "nan": "not finite",
+    "inf": "not finite",
+    "overflow": "not finite",
+    "infinities that cancel": "not finite",
+    "999 Hz": "sample rate of 999 Hz",
+    "2 GHz": "sample rate of 2000000000 Hz",
+    "ogg page lost": "cannot be decoded",
+    "mp3 half": "cut short",
+    "aiff half": "cut short",
+    "w64 half": "cut short",
+    "au half": "cut short",
+    "caf half": "cannot be decoded",
+    "0 bytes": "is empty (0 bytes)",
+    "1 byte": "cannot be decoded",
+    "text": "cannot be decoded",
+    "zeros": "cannot be decoded",
+    "noise": "cannot be decoded",
+    "png": "cannot be decoded",
+    "header only": "",
+    "half a header": "",
+    "wav half": "cut short",
+    "flac half": "cut short",
+    "flac damaged": "cut short",
+    "no channels": "cannot be decoded",
+    "65535 channels": "",
+    "0 Hz": "",
+    "unknown codec": "cannot be decoded",
+}
+
+
+@pytest.mark.parametrize(("kind", "said"), BROKEN.items())
+def test_broken_files_are_refused_in_a_sentence(tmp_path: Path, kind: str, said: str) -> None:
+    path = broken(tmp_path, kind)
+    for attempt in (lambda: audio.load(path, 16000), lambda: audio.read(path)):
+        with pytest.raises(AudioError) as error:
+            attempt()
+        message = str(error.value)
+        assert message.startswith(str(path))
+        assert message.endswith(".")
+        assert said in message
+        assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("{folder}/missing.wav", "does not exist"),
+        ("{folder}/whole.wav/below.wav", "does not exist"),
+        ("{folder}", "is a folder; name the recordings in it"),
+        ("", "empty file name"),
+        ("{folder}/nul\0.wav", "cannot be opened"),
+        ("{folder}/" + "x" * 5000, "cannot be opened"),
+        pytest.param(
+            "/dev/zero", "pipe or device", marks=pytest.mark.skipif(os.name == "nt", reason="POSIX")
+        ),
+    ],
+)
+def test_paths_that_are_no_recording(tmp_path: Path, path: str, said: str) -> None:
+    write(tmp_path / "whole.wav", noise(0.1, 8000))
+    with pytest.raises(AudioError, match=said):
+        audio.load(path.format(folder=tmp_path), 16000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_named_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(AudioError, match="pipe or device"):
+        audio.load(tmp_path / "pipe.wav", 16000)
+
+
+def test_permission_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")  # file modes do not stop root, who runs many a test
+
+    path = write(tmp_path / "secret.wav", noise(0.1, 8000))
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(AudioError, match="may not be read: permission denied"):
+        audio.load(path, 16000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), ending=st.sampled_from(["wav", "flac", "ogg", "mp3", "aiff"]))
+def test_damage_gives_a_waveform_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, ending: str
+) -> None:
+    path = write(tmp_path_factory.getbasetemp() / f"damage.{ending}", noise(0.5, 16000))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, min(len(content) - 1, 300)))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        waveform = audio.load(path, 8000).waveform
+    except AudioError as error:
+        assert str(error).endswith(".")  # noqa: PT017
+    else:
+        assert len(waveform)
+        assert np.isfinite(waveform).all()
+        assert np.abs(waveform).max() <= 1
+
+
+def test_too_long_is_noticed_while_decoding(tmp_path: Path) -> None:
+    path = write(tmp_path / "long.wav", noise(3, 8000), 8000)
+    assert audio.load(path, 16000, longest_seconds=3).seconds == 3
+    with pytest.raises(AudioError, match="too long"):
+        audio.load(path, 16000, longest_seconds=2.9)
+
+
+@pytest.mark.parametrize("rate", [0, -1, 999, 1_000_001, 16000.5])
+def test_impossible_rates_are_misuse(tmp_path: Path, rate: int) -> None:
+    path = write(tmp_path / "a.wav", noise(0.1, 8000))
+    with pytest.raises(UsageError, match="sample rate"):
+        audio.load(path, rate)
+    with pytest.raises(UsageError, match="sample rate"):
+        audio.resample(np.zeros(10, dtype=np.float32), rate, 16000)
+
+
+def test_real_recordings(shared_data: Path) -> None:
+    for path in sorted((shared_data / "pairs").rglob("*.flac"))[:12]:
+        info = soundfile.info(path)
+        recording = audio.load(path, 16000)
+        assert recording.seconds == pytest.approx(info.duration, abs=1e-4)
+        assert recording.waveform.std() > 0
