@@ -1,8 +1,8 @@
 """CIDEr-D, the consensus of a caption with several references (Vedantam et al. 2015, sections 3 and 5).
 
 What is exact here is the number that the field reports, that of pycocoevalcap's `cider_scorer`. It settles
-what the paper leaves open: "length" in the Gaussian penalty counts bigrams, and an n-gram that no reference
-holds weighs as much as one that a single clip's references hold.
+what the paper leaves open: an n-gram that no reference holds weighs as much as one that a single clip's
+references hold.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from otoscribe.errors import UsageError
 ORDERS = 4
 """Scores are means over n-grams of 1 to this many words."""
 SIGMA = 6.0
-"""Width of the Gaussian penalty on the difference in length, in bigrams."""
+"""Width of the Gaussian penalty on the difference in length, in words."""
 SCALE = 10.0
 """What a caption of `ORDERS` words or more scores that equals all its references."""
 
@@ -154,8 +154,8 @@ class CiderD:
             dot = np.bincount(row, np.minimum(weight[entry], theirs) * theirs, minlength=caption.size)
             norms = norm[caption] * order.norm[reference]
             similarity += np.divide(dot, norms, out=np.zeros(caption.size), where=norms > 0)
-        bigrams, their_bigrams = np.maximum(sentences.lengths - 1, 0), np.maximum(self._lengths - 1, 0)
-        difference = bigrams[caption] - their_bigrams[reference]
+        # The reference tool counts bigrams: as many more or fewer, but for empty texts, which score 0 anyway.
+        difference = sentences.lengths[caption] - self._lengths[reference]
         similarity *= np.exp(-(difference**2) / (2 * SIGMA**2)) / ORDERS
         total = np.bincount(caption, similarity, minlength=clips.size)
         return SCALE * total / self._count[clips]
