@@ -56,6 +56,8 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UsageError:
         allowed: every valid name.
     """
     names = sorted(allowed)
-    near = get_close_matches(name, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(names)}.")
+    # Capitals count for nothing: "YAMNet" is how people write the name "yamnet".
+    by_lower = {known.lower(): known for known in names}
+    near = get_close_matches(name.lower(), by_lower, n=1)
+    hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
+    return UsageError(f"There is no {kind} named {name!r}.{hint} Known: {', '.join(names) or 'none'}.")

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,26 +16,23 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary file is removed and `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    # Shortened, because a name that is as long as a name may be must leave room for what is added.
+    temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}{path.suffix[:20]}")
+    # Not by tempfile: its files are private, and the finished file has the permissions of any new one.
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("rb+") as written:  # writable, or Windows refuses to flush
             os.fsync(written.fileno())
-        # mkstemp makes private files; a finished file gets the permissions of any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text whole or not at all."""
+    """Write UTF-8 text whole or not at all, the same bytes on every system."""
     with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def sha256(path: Path) -> str:

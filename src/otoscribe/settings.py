@@ -18,6 +18,8 @@ class Settings(BaseModel):
 
 def run_id(settings: Settings) -> str:
     """Return 12 hexadecimal digits that name `settings` as fully resolved, defaults included."""
-    resolved: dict[str, Any] = {"schema": SCHEMA, "settings": settings.model_dump(mode="json")}
+    # As any: a field declared by a base class must not leave out what the settings in it add to the base.
+    values = settings.model_dump(mode="json", serialize_as_any=True)
+    resolved: dict[str, Any] = {"schema": SCHEMA, "settings": values}
     text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
