@@ -294,3 +294,14 @@ def test_real_recordings(shared_data: Path) -> None:
         recording = audio.load(path, 16000)
         assert recording.seconds == pytest.approx(info.duration, abs=1e-4)
         assert recording.waveform.std() > 0
+
+
+def test_example_recordings() -> None:
+    paths = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.flac"))
+    assert len(paths) >= 6
+    assert sum(path.stat().st_size for path in paths) < 1_500_000
+    for path in paths:
+        recording = audio.read(path)
+        assert recording.sample_rate == 16000
+        assert 5 <= recording.seconds <= 10
+        assert 0.6 < np.abs(recording.waveform).max() <= 0.71
