@@ -4,21 +4,27 @@ from torch import nn
 from otoscribe.learn.adapters.attention import Attention
 from otoscribe.learn.adapters.identity import Identity
 from otoscribe.learn.adapters.mlp import Mlp
-from otoscribe.learn.attention import sinusoidal_positions
+from otoscribe.learn.attention import MultiHeadAttention, sinusoidal_positions
+
+
+def parts(adapter: Attention, kind: type[nn.Module]) -> list[nn.Module]:
+    """The adapter's modules of a kind, in the order in which they run."""
+    return [module for module in adapter.modules() if isinstance(module, kind)]
 
 
 def torch_layer(adapter: Attention) -> nn.TransformerEncoderLayer:
     """PyTorch's own layer with the adapter's weights."""
-    attention = adapter.attention
+    (attention,), norms = parts(adapter, MultiHeadAttention), parts(adapter, nn.LayerNorm)
+    (feed_forward,) = parts(adapter, nn.Sequential)
     layer = nn.TransformerEncoderLayer(adapter.width, attention.heads, 48, 0.0, batch_first=True).eval()
     projections = (attention.query, attention.key, attention.value)
     layer.self_attn.in_proj_weight.data = torch.cat([p.weight for p in projections])
     layer.self_attn.in_proj_bias.data = torch.cat([p.bias for p in projections])
     layer.self_attn.out_proj.load_state_dict(attention.output.state_dict())
-    layer.norm1.load_state_dict(adapter.attention_norm.state_dict())
-    layer.linear1.load_state_dict(adapter.feed_forward[0].state_dict())
-    layer.linear2.load_state_dict(adapter.feed_forward[3].state_dict())
-    layer.norm2.load_state_dict(adapter.feed_forward_norm.state_dict())
+    linears = [module for module in feed_forward if isinstance(module, nn.Linear)]
+    ours = (norms[0], *linears, norms[1])
+    for theirs, part in zip((layer.norm1, layer.linear1, layer.linear2, layer.norm2), ours, strict=True):
+        theirs.load_state_dict(part.state_dict())
     return layer
 
 
@@ -52,7 +58,8 @@ def test_heads_times_head_dim_need_not_be_d_model() -> None:
 
 def test_the_defaults_are_the_papers() -> None:
     attention = Attention(Attention.Settings(), 1024)
-    assert (attention.width, attention.attention.heads, attention.attention.head_dim) == (512, 4, 128)
+    (heads,) = parts(attention, MultiHeadAttention)
+    assert (attention.width, heads.heads, heads.head_dim) == (512, 4, 128)
     mlp = Mlp(Mlp.Settings(), 1024)
     assert [tuple(p.shape) for p in mlp.parameters()] == [(256, 1024), (256,), (256, 256), (256,)]
 
