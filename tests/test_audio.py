@@ -305,3 +305,11 @@ def test_example_recordings() -> None:
         assert recording.sample_rate == 16000
         assert 5 <= recording.seconds <= 10
         assert 0.6 < np.abs(recording.waveform).max() <= 0.71
+
+
+def test_seeking_to_nowhere_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    with audio._regular_file(tmp_path / "a") as raw:
+        assert raw.seek(4) == 4
+        assert [raw.seek(-5), raw.seek(-1, 7), raw.seek(2**70)] == [4, 4, 4]
+        assert raw.read(2) == b"45"

@@ -6,6 +6,7 @@ aliases below 20-bit noise; VHQ costs more time for differences that 16-bit file
 """
 
 import errno
+import io
 import math
 import os
 import re
@@ -129,6 +130,21 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[soundfile.SoundFile]:
             yield file
 
 
+class _Reader(io.BufferedReader):
+    """A file that stays where it is when libsndfile, misled by a damaged header, seeks to where nothing is.
+
+    libsndfile then sees the unchanged position and reports the damage; a raised error would not reach it and
+    be printed instead.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move and return the position, unchanged if there is no such position."""
+        try:
+            return super().seek(offset, whence)
+        except (OSError, ValueError, OverflowError):
+            return self.tell()
+
+
 @contextmanager
 def _regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     # Opened here, not by libsndfile: errors have names, any bytes may stand in a file name, and O_NONBLOCK
@@ -143,7 +159,7 @@ def _regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.close(descriptor)
         raise AudioError(_not_a_file(path, is_folder=stat.S_ISDIR(mode)))
     # Opened by number, the file has no name whose ending soundfile could mistake for its format.
-    with os.fdopen(descriptor, "rb") as raw:
+    with _Reader(io.FileIO(descriptor, "rb")) as raw:
         yield raw
 
 

@@ -294,6 +294,26 @@ def test_how_a_command_ends(
     assert capsys.readouterr().err == said
 
 
+def test_a_reader_may_go_away_before_the_last_flush(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def flush(self) -> None:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    app = typer.Typer(cls=command.Commands)
+
+    @app.command()
+    def learn() -> None:
+        monkeypatch.setattr(command, "_discard_output", lambda: None)
+        monkeypatch.setattr(sys, "stdout", Gone())
+
+    @app.command()
+    def other() -> None: ...
+
+    with pytest.raises(SystemExit) as end:
+        app(["learn"])
+    assert end.value.code == 141
+
+
 def test_an_unknown_missing_module_is_a_defect_and_stays_loud() -> None:
     app = typer.Typer(cls=command.Commands, pretty_exceptions_enable=False)
 
