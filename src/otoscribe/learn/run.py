@@ -131,8 +131,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, 
     """Write tensors and JSON-able notes; a reader sees the old file or the new one."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(notes, sort_keys=True)
+    # One entry of metadata: of several, safetensors writes the order anyhow, and equal runs differ in bytes.
     with written_whole(path) as temporary:
-        save_file(stored, temporary, metadata={"notes": text, "sha256": _digest(stored, text)})
+        save_file(stored, temporary, metadata={"notes": json.dumps([text, _digest(stored, text)])})
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -147,8 +148,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        text = metadata["notes"]
-        if metadata["sha256"] != _digest(tensors, text):
+        text, stated = json.loads(metadata["notes"])
+        if stated != _digest(tensors, text):
             raise ValueError("its checksum differs")
         return tensors, json.loads(text)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
