@@ -82,3 +82,25 @@ class MultiHeadAttention(nn.Module):
 
     def _split(self, projected: Tensor) -> Tensor:
         return projected.reshape(*projected.shape[:-1], self.heads, self.head_dim).transpose(-3, -2)
+
+
+class EncoderLayer(nn.Module):
+    """A Transformer encoder layer: attention of all positions to each other, then feed-forward.
+
+    It equals `torch.nn.TransformerEncoderLayer(norm_first=False)` where heads x head_dim is the width.
+    """
+
+    def __init__(self, width: int, heads: int, head_dim: int, ff: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(width, width, heads, head_dim)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, ff), nn.ReLU(), nn.Dropout(dropout), nn.Linear(ff, width)
+        )
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Return [batch, frames, width] of the same; `mask` is bool [batch, frames], True for real frames."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, x, mask)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]

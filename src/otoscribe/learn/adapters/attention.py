@@ -7,15 +7,12 @@ from torch import Tensor, nn
 
 from otoscribe import settings
 from otoscribe.learn.adapters import ADAPTERS, Adapter
-from otoscribe.learn.attention import MultiHeadAttention, sinusoidal_positions
+from otoscribe.learn.attention import EncoderLayer, sinusoidal_positions
 
 
 @ADAPTERS.register("attention")
 class Attention(Adapter):
-    """Linear reduction, sinusoidal positions, one Transformer encoder layer.
-
-    The layer equals `torch.nn.TransformerEncoderLayer(norm_first=False)` where heads x head_dim is d_model.
-    """
+    """Linear reduction, sinusoidal positions, one Transformer encoder layer."""
 
     class Settings(settings.Settings):
         """Shape of the layer; the paper's four heads of 128."""
@@ -39,21 +36,13 @@ class Attention(Adapter):
         self.width = settings.d_model
         self.positions = settings.positions
         self.reduction = nn.Linear(width, self.width)
-        self.attention = MultiHeadAttention(self.width, self.width, settings.heads, settings.head_dim)
-        self.attention_norm = nn.LayerNorm(self.width)
-        self.feed_forward = nn.Sequential(
-            nn.Linear(self.width, settings.ff),
-            nn.ReLU(),
-            nn.Dropout(settings.dropout),
-            nn.Linear(settings.ff, self.width),
+        self.layer = EncoderLayer(
+            self.width, settings.heads, settings.head_dim, settings.ff, settings.dropout
         )
-        self.feed_forward_norm = nn.LayerNorm(self.width)
-        self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return frames that have attended to the real frames of their clip, and the mask as it is."""
         x = self.reduction(features)
         if self.positions:
             x = x + sinusoidal_positions(x.shape[1], self.width, device=x.device)
-        x = self.attention_norm(x + self.dropout(self.attention(x, x, mask)))
-        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x))), mask
+        return self.layer(x, mask), mask

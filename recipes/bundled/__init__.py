@@ -1,0 +1,1 @@
+"""The recipe of the model that ships with otoscribe; `python -m recipes.bundled` runs it, stage by stage."""
