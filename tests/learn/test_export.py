@@ -1,0 +1,215 @@
+"""Export: the bundle says and scores what the torch model does, and nothing is written otherwise."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from otoscribe import audio
+from otoscribe.bundle import Bundle, OnnxStepper
+from otoscribe.errors import BundleError, RunError
+from otoscribe.learn import export as exporter
+from otoscribe.learn.batches import pad
+from otoscribe.learn.encoders import ENCODERS
+from otoscribe.learn.export import TOLERANCE, export, largest_difference
+from otoscribe.learn.model import CaptionModel, TorchStepper
+from otoscribe.learn.run import RunSettings, load_run, save_tensors
+from otoscribe.search import Hypothesis, Search, search
+from otoscribe.vocabulary import START, Vocabulary
+
+SETTINGS = {
+    "model": {
+        "encoder": {"name": "compact_yamnet"},
+        "adapter": {"name": "attention", "d_model": 32, "heads": 2, "head_dim": 16, "ff": 64},
+        "words": {"name": "random", "width": 128, "spread": 0.1},
+        "decoder": {"d_model": 128, "heads": 4, "head_dim": 32, "ff": 256, "blocks": 2, "tied": True},
+    },
+    "training": {},
+}
+
+
+def write_run(folder: Path, with_encoder: bool = True) -> Path:
+    """Write a run as the trainer leaves it, of random weights: decoding must agree on any."""
+    settings = RunSettings.model_validate_json(json.dumps(SETTINGS))
+    vocabulary = Vocabulary.from_captions([f"word{index}" for index in range(300)])
+    torch.manual_seed(0)
+    encoder = ENCODERS["compact_yamnet"]() if with_encoder else None
+    model = CaptionModel(settings.model, vocabulary, encoder)
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(settings.model_dump_json())
+    (folder / "vocabulary.json").write_text(vocabulary.to_json())
+    save_tensors(folder / "model.safetensors", model.state_dict(), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "whole"
+    assert export(run, folder, search=Search(beam=2), card="Made for a test.\n") <= TOLERANCE
+    return folder
+
+
+@pytest.fixture(scope="module")
+def half(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "half"
+    assert export(run, folder, float16=True) <= TOLERANCE
+    return folder
+
+
+def waveforms() -> list[np.ndarray]:
+    noise = np.random.default_rng(5)
+    return [
+        (0.2 * noise.standard_normal(samples)).astype(np.float32) for samples in (50_000, 1, 15_600, 90_000)
+    ]
+
+
+def test_the_bundle_opens_with_what_it_was_given(run: Path, exported: Path) -> None:
+    bundle = Bundle.open(exported)
+    assert (bundle.manifest.name, bundle.manifest.sample_rate, bundle.manifest.search.beam) == (
+        "whole",
+        16_000,
+        2,
+    )
+    assert bundle.card == "Made for a test.\n"
+    assert bundle.vocabulary == load_run(run)[1]
+    assert RunSettings.model_validate(bundle.manifest.settings) == load_run(run)[2]
+
+
+def test_memory_equals_torch_for_any_length_of_waveform(run: Path, exported: Path) -> None:
+    bundle, (model, _, _) = Bundle.open(exported), load_run(run)
+    for waveform in waveforms():
+        memory = bundle.listen(waveform)
+        with torch.inference_mode():
+            keys, values, _ = model.remember(model.encode(torch.from_numpy(waveform))[None], None)
+        np.testing.assert_allclose(memory.keys, keys[:, 0], atol=1e-5)
+        np.testing.assert_allclose(memory.values, values[:, 0], atol=1e-5)
+
+
+def test_steps_with_cache_equal_torch_on_whole_captions(run: Path, exported: Path) -> None:
+    bundle, (model, vocabulary, _) = Bundle.open(exported), load_run(run)
+    stepper = OnnxStepper(bundle, [bundle.listen(waveform) for waveform in waveforms()])
+    words = np.random.default_rng(1).integers(4, len(vocabulary), (4, 9))
+    words[:, 0] = START
+    features, mask = pad([model.encode(torch.from_numpy(waveform)) for waveform in waveforms()])
+    with torch.inference_mode():
+        expected = model.log_probabilities(features, mask, torch.from_numpy(words), torch.arange(4))
+    state = stepper.start()
+    for time in range(9):
+        found, state = stepper.step(state, words[:, time : time + 1])
+        np.testing.assert_allclose(found[:, 0], expected[:, time], atol=1e-4)
+
+
+def both(run: Path, folder: Path, sounds: list[np.ndarray]) -> tuple[list[list[Hypothesis]], ...]:
+    bundle, (model, _, _) = Bundle.open(folder), load_run(run)
+    options = Search(beam=3, candidates=3, maximum_words=8)
+    with torch.inference_mode():
+        features, mask = pad([model.encode(torch.from_numpy(sound)) for sound in sounds])
+    return (
+        search(TorchStepper(model, features, mask), options),
+        search(OnnxStepper(bundle, [bundle.listen(sound) for sound in sounds]), options),
+    )
+
+
+def test_search_finds_the_same_captions_with_torch_and_with_onnx(
+    run: Path, exported: Path, shared_data: Path
+) -> None:
+    recordings = sorted((shared_data / "pairs" / "audiocaps").glob("*.flac"))[:4]
+    torch_found, onnx_found = both(run, exported, [audio.load(one, 16_000).waveform for one in recordings])
+    for expected, found in zip(torch_found, onnx_found, strict=True):
+        assert [one.tokens for one in found] == [one.tokens for one in expected]
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.log_probability == pytest.approx(theirs.log_probability, abs=1e-4)
+
+
+def test_float16_halves_the_size_and_computes_in_float32(exported: Path, half: Path) -> None:
+    for name, most in (("step.onnx", 0.55), ("listen.onnx", 0.75)):  # the front end's tables stay exact
+        assert (half / name).stat().st_size < most * (exported / name).stat().st_size
+    graph = onnx.load(half / "step.onnx").graph
+    stored = {one.name for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT16}
+    readers = {node.op_type for node in graph.node if stored & set(node.input)}
+    assert readers == {"Cast"}
+    assert len(stored) > 10
+    bundle = Bundle.open(half)
+    assert bundle.listen(waveforms()[0]).keys.dtype == np.float32
+
+
+def test_float16_rounds_weights_by_little(run: Path, half: Path) -> None:
+    model = load_run(run)[0]
+    assert TOLERANCE < largest_difference(model, Bundle.open(half)) < 0.1
+
+
+def test_graphs_hold_no_trace_of_the_machine_they_were_made_on(exported: Path) -> None:
+    for name in ("listen.onnx", "step.onnx"):
+        content = (exported / name).read_bytes()
+        for trace in (b".py", b"site-packages", b'File "', str(Path.home()).encode() + b"/"):
+            assert trace not in content
+
+
+def test_axes_have_names(exported: Path) -> None:
+    graph = onnx.load(exported / "step.onnx").graph
+    shapes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert shapes["tokens"] == ["clips", "beam"]
+    assert shapes["memory_keys"] == [2, "clips", "frames", 4, 32]
+    assert shapes["next_values"] == [2, "clips", "beam", 4, "time + 1", 32]
+    assert shapes["log_probabilities"] == ["clips", "beam", 304]
+
+
+def test_tied_weights_are_stored_once(exported: Path) -> None:
+    graph = onnx.load(exported / "step.onnx").graph
+    assert sum(304 in one.dims and 128 in one.dims for one in graph.initializer) == 1
+
+
+def test_an_existing_bundle_is_left_alone(run: Path, exported: Path) -> None:
+    with pytest.raises(RunError, match="whole exists already"):
+        export(run, exported)
+
+
+def test_a_run_without_its_encoder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no encoder, so it cannot listen"):
+        export(write_run(tmp_path / "run", with_encoder=False), tmp_path / "bundle")
+
+
+def test_graphs_that_differ_from_the_model_become_no_bundle(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(name: str) -> Callable[..., onnx.ModelProto]:
+        def graph(*arguments: object) -> onnx.ModelProto:
+            made = onnx.load(exported / name)
+            bias = next(one for one in made.graph.initializer if one.name == "model.decoder.bias")
+            values = onnx.numpy_helper.to_array(bias).copy()
+            values[7] += 0.5
+            bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+            return made
+
+        return graph
+
+    monkeypatch.setattr(exporter, "_step_graph", moved("step.onnx"))
+    monkeypatch.setattr(exporter, "_listen_graph", lambda *arguments: onnx.load(exported / "listen.onnx"))
+    with pytest.raises(RunError, match=r"differ from the model by [0-9.]+e-01 in log-probability"):
+        export(run, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_after_export_is_found(exported: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in exported.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    Bundle.open(copy)
+    content = bytearray((copy / "step.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "step.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match=r"step\.onnx is damaged"):
+        Bundle.open(copy)
