@@ -355,6 +355,8 @@ def _session(
     # An explicit number also keeps ONNX Runtime from pinning threads to cores, which containers may forbid.
     options.intra_op_num_threads = threads or _cores()
     options.inter_op_num_threads = 1
+    # The arena keeps every block it ever had: 10 minutes of YAMNet took 1.9 GB with it, 0.8 GB without.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 4  # what fails is raised
     # Threads that spin while they wait for the next run would take the cores from decoding audio.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

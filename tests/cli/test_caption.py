@@ -328,6 +328,28 @@ def test_an_unknown_missing_module_is_a_defect_and_stays_loud() -> None:
         app(["learn"])
 
 
+WITHOUT_EXTRAS = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "h5py", "onnx", "scipy", "safetensors", "flatbuffers"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from otoscribe.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", ["train s.json --clips a --validation b --weights c", "export run bundle"]
+)
+def test_learning_without_its_extra_says_what_to_install(arguments: str) -> None:
+    start = [sys.executable, "-c", WITHOUT_EXTRAS]
+    done = subprocess.run([*start, *arguments.split()], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"otoscribe \w+ needs \w+: pip install 'otoscribe\[train\]'\n", done.stderr)
+
+
 def otoscribe(tiny: Path, *arguments: str | bytes, **options: object) -> subprocess.CompletedProcess[bytes]:
     start = [sys.executable, "-m", "otoscribe", "caption", "--model", str(tiny)]
     return subprocess.run([*start, *arguments], capture_output=True, **options)

@@ -15,7 +15,9 @@ from typer.core import TyperGroup
 
 from otoscribe import __version__
 from otoscribe.cli.caption import caption
+from otoscribe.cli.export import export
 from otoscribe.cli.terminal import printable
+from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError
 
 EXTRAS = {
@@ -81,6 +83,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(caption)
+app.command()(train)
+app.command()(export)
 
 
 def _print_version(asked: bool) -> None:
