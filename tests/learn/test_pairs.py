@@ -20,14 +20,14 @@ def test_a_folder_and_its_csv_give_the_same_clips_in_order(tmp_path: Path) -> No
     folder = table(
         tmp_path,
         "\ufefffile_name,corpus,caption_10,caption_1,caption_2\n"
-        '"b/Rain, heavy.wav",x,It pours,"Rain falls, hard",\n'
+        '"b/Rain, heavy.wav",x,It pours,"Rain falls, hard",Wet\n'
         "a.wav,x,Barks,A dog, ! \n",
         "a.wav",
         "b/Rain, heavy.wav",
     )
     clips = read_pairs(folder)
     assert clips == [
-        CaptionedClip(folder / "b" / "Rain, heavy.wav", ("Rain falls, hard", "It pours")),
+        CaptionedClip(folder / "b" / "Rain, heavy.wav", ("Rain falls, hard", "Wet", "It pours")),
         CaptionedClip(folder / "a.wav", ("A dog", "Barks")),
     ]
     assert read_pairs(folder / "captions.csv") == clips
