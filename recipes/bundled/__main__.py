@@ -69,7 +69,15 @@ class Recipe:
         listener = words.Hearing(model.adapter, channel)
         known = words.Words(training, vocabulary)
         unseen = words.Words(held_out, vocabulary)
-        words.learn(model, known, unseen, listener, words.Learning(steps=arguments.learn_steps), self.work / "learned.safetensors", self.log)
+        words.learn(
+            model,
+            known,
+            unseen,
+            listener,
+            words.Learning(steps=arguments.learn_steps),
+            self.work / "learned.safetensors",
+            self.log,
+        )
 
     def lexicon(self, clips: Sequence[corpus.Clip], classes: dict[str, int]) -> lexicon.Lexicon:
         path = self.work / "lexicon.npz"
@@ -97,17 +105,21 @@ class Recipe:
         settings = ModelSettings(
             encoder=EncoderSettings(name="compact_yamnet", overlap=0.5, output="logits"),
             adapter=LabelSet.Settings(sets=len(sets)),
-            words=RandomWords.Settings(width=192, spread=0.15),
+            words=RandomWords.Settings(width=192, spread=0.05),
             decoder=DecoderSettings(d_model=192, heads=4, head_dim=48, ff=768, tied=True),
         )
         torch.manual_seed(0)
         model = CaptionModel(settings, vocabulary)
         adapter = model.adapter
         assert isinstance(adapter, LabelSet)
-        adapter.members[:] = torch.tensor([[*s, *[NOTHING] * (PLACES - len(s))] for s in sets], dtype=torch.int16)
+        adapter.members[:] = torch.tensor(
+            [[*s, *[NOTHING] * (PLACES - len(s))] for s in sets], dtype=torch.int16
+        )
         adapter.log_counts[:] = torch.tensor([float(count) for count in sets.values()]).log()
         counts = Counter(label for labels in ticked for label in labels)
-        adapter.class_prior[:] = torch.tensor([counts[label] / len(ticked) + 1e-5 for label in range(CLASSES)])
+        adapter.class_prior[:] = torch.tensor(
+            [counts[label] / len(ticked) + 1e-5 for label in range(CLASSES)]
+        )
         self.log(f"{len(sets)} label sets; {sum(p.numel() for p in model.parameters())} weights")
         return model
 

@@ -85,9 +85,7 @@ def make(clips: Sequence[Clip], classes: dict[str, int], lexicon: Lexicon, style
 def voices_in(caption: str) -> set[int]:
     """Return whose voices a caption speaks of."""
     text = caption.lower()
-    return {
-        voice for voice, words in ((MALE_VOICE, _MALE), (FEMALE_VOICE, _FEMALE)) if words.search(text)
-    }
+    return {voice for voice, words in ((MALE_VOICE, _MALE), (FEMALE_VOICE, _FEMALE)) if words.search(text)}
 
 
 def times_in(caption: str, lexicon: Lexicon) -> dict[int, int]:

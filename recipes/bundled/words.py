@@ -57,7 +57,7 @@ POOL = 4096
 class Learning:
     """Numbers of the cross-entropy stage."""
 
-    steps: int = 4000
+    steps: int = 2800
     batch: int = 128
     learning_rate: float = 2e-3
     warmup: int = 300
@@ -133,9 +133,7 @@ def _held(example: Example, random: np.random.Generator) -> tuple[int, ...]:
     return tuple(label for label, p in sorted(example.probabilities.items()) if random.random() < p)
 
 
-def _times(
-    example: Example, labels: NDArray[np.int64], random: np.random.Generator
-) -> NDArray[np.int64]:
+def _times(example: Example, labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
     if example.times and random.random() < TOLD_TIME:
         return np.array([example.times.get(int(label), ANY_TIME) for label in labels])
     if random.random() < RANDOM_TIME:
@@ -217,8 +215,15 @@ def _memory(
     return *model.decoder.memory_cache(memory), mask
 
 
-def cross_entropy(model: CaptionModel, words: Words, indices: Sequence[int], hearing: Hearing, clean: float,
-                  seed: int, smoothing: float = 0.0) -> tuple[Tensor, int]:
+def cross_entropy(
+    model: CaptionModel,
+    words: Words,
+    indices: Sequence[int],
+    hearing: Hearing,
+    clean: float,
+    seed: int,
+    smoothing: float = 0.0,
+) -> tuple[Tensor, int]:
     """Return the summed cross-entropy, in nats, of some captions, and their tokens."""
     inputs, targets = words.tokens(indices)
     heard = hearing([words.examples[index] for index in indices], clean, seed)
@@ -299,7 +304,9 @@ def sharpen(
         log: told of every 100th step.
         report: called then for figures on held-out clips.
     """
-    optimiser = torch.optim.AdamW(_trained(model), lr=numbers.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    optimiser = torch.optim.AdamW(
+        _trained(model), lr=numbers.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+    )
     done = checkpoint.resume(path, model, optimiser)
     first = [index for index, example in enumerate(words.examples) if example.style == 0]
     alike = defaultdict(list)
@@ -327,9 +334,7 @@ def sharpen(
         with torch.no_grad():
             samples = _sample(model, _memory(model, heard), numbers, step)
         # A caption that was cut off never said its end.
-        texts = [
-            [vocabulary.words[i] for i in row] + ["."] * (len(row) < numbers.longest) for row in samples
-        ]
+        texts = [[vocabulary.words[i] for i in row] + ["."] * (len(row) < numbers.longest) for row in samples]
         clip_of_row = np.repeat(np.arange(numbers.clips), numbers.samples)
         reward = torch.from_numpy(CiderD(references).score_against(clip_of_row, texts)).float()
         recent.append(float(reward.mean()))

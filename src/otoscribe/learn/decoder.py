@@ -35,7 +35,8 @@ class DecoderSettings(Settings):
     positions: bool = True
     """Add sinusoidal positions to the words."""
     tied: bool = False
-    """Score words by their embeddings instead of a matrix of their own; needs embeddings d_model wide."""
+    """Score words by their embeddings instead of a matrix of their own; needs embeddings d_model wide, which
+    are then multiplied by sqrt(d_model) where they enter (Vaswani et al., 2017, section 3.4)."""
 
 
 PRESETS = {
@@ -194,6 +195,9 @@ class Decoder(nn.Module):
 
     def _enter(self, words: Tensor, first: int) -> Tensor:
         x: Tensor = self.enter(words)
+        if self.settings.tied:
+            # Vectors that give logits of a sensible size are small beside the positions.
+            x = x * self.settings.d_model**0.5
         if self.settings.positions:
             x = x + sinusoidal_positions(words.shape[-2], self.settings.d_model, first, words.device)
         return self.dropout(x)  # type: ignore[no-any-return]

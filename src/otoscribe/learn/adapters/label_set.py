@@ -116,22 +116,28 @@ class LabelSet(Adapter):
     def evidence(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Return how much more probable a clip's sound makes each label, in nats, [batch, 521].
 
-        The posterior logit of a label less its prior logit. The posterior is one logistic model for all
-        classes, of the logit of the clip's mean score, the largest logit, the logit of the class's prior, and
-        the logarithm of 1 + the class's rank.
+        That is the posterior logit of a label less its prior logit; the posterior is one logistic model for
+        all classes.
+        """
+        features = self.calibration_features(logits, mask)
+        return (features * self.coefficients).sum(-1) + self.intercept - self._prior_logit()
+
+    def calibration_features(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Return what the logistic model looks at, [batch, 521, 4].
+
+        The logit of the clip's mean score, the largest logit, the logit of the class's prior, and the
+        logarithm of 1 + the class's rank by mean score.
         """
         real = mask[..., None]
         mean = (logits.sigmoid() * real).sum(1) / real.sum(1)
         largest = torch.where(real, logits, -LIMIT).amax(1)
         rank = (mean[:, None, :] > mean[:, :, None]).sum(2)
-        prior = (self.class_prior / (1.0 - self.class_prior)).log()
-        features = (
-            ((mean + 1e-4) / (1.0 - mean + 1e-4)).log(),
-            largest,
-            prior.expand_as(mean),
-            (1.0 + rank).log(),
-        )
-        return (torch.stack(features, dim=-1) * self.coefficients).sum(-1) + self.intercept - prior
+        loudness = ((mean + 1e-4) / (1.0 - mean + 1e-4)).log()
+        prior = self._prior_logit().expand_as(mean)
+        return torch.stack([loudness, largest, prior, (1.0 + rank).log()], dim=-1)
+
+    def _prior_logit(self) -> Tensor:
+        return (self.class_prior / (1.0 - self.class_prior)).log()
 
     def most_probable_set(self, evidence: Tensor) -> Tensor:
         """Return the labels, int64 [batch, PLACES], of the set with the highest posterior."""

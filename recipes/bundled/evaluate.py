@@ -1,0 +1,109 @@
+"""How good the captions are, on the validation recordings, beside captions that need no captioner."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from otoscribe.learn.model import CaptionModel, TorchStepper
+from otoscribe.metrics.cider import CiderD
+from otoscribe.search import Search, search
+from otoscribe.vocabulary import Vocabulary, words_of
+from recipes.bundled.corpus import Pair
+from recipes.bundled.examples import Example
+from recipes.bundled.lexicon import Lexicon
+
+NEAREST = 30
+"""Captions among which a retrieval baseline picks."""
+BACKGROUND = 2000
+"""Training captions that decide how rare a word is, where those captions are compared."""
+DRAWS = 2000
+"""Bootstrap samples of the clips."""
+
+
+def scorer(pairs: Sequence[Pair]) -> CiderD:
+    """Index the references of the recordings."""
+    return CiderD([[words_of(caption) for caption in pair.captions] for pair in pairs])
+
+
+def spread(scores: NDArray[np.float64]) -> float:
+    """Return the bootstrap standard deviation of the mean over clips."""
+    random = np.random.default_rng(0)
+    return float(scores[random.integers(0, scores.size, (DRAWS, scores.size))].mean(1).std())
+
+
+def captions(
+    model: CaptionModel, vocabulary: Vocabulary, logits: Sequence[Tensor], settings: Search
+) -> list[str]:
+    """Caption clips whose logits [frames, classes] are known."""
+    texts = []
+    for clip in logits:
+        best = search(TorchStepper(model, clip[None], None), settings)[0][0]
+        texts.append(vocabulary.decode(best.tokens))
+    return texts
+
+
+def constant(held_out: Sequence[Example], training: Sequence[Example]) -> str:
+    """Return the frequent training caption that scores best on held-out clips when it is said of all of them."""
+    clips: dict[int, list[list[str]]] = {}
+    for example in held_out:
+        clips.setdefault(example.clip, []).append(words_of(example.caption))
+    index = CiderD(list(clips.values()))
+    frequent = Counter(" ".join(words_of(example.caption)) for example in training).most_common(200)
+    return max((text for text, _ in frequent), key=lambda text: index.score([text.split()] * len(clips))[0])
+
+
+def retrieved(
+    posteriors: NDArray[np.float32], vectors: NDArray[np.float32], training: Sequence[Example]
+) -> list[str]:
+    """Return for each clip the most central of the NEAREST training captions.
+
+    Args:
+        posteriors: probability of every class, [clips, classes].
+        vectors: of every training caption, [captions, classes].
+        training: the captions.
+    """
+    random = np.random.default_rng(0)
+    texts = [words_of(example.caption) for example in training]
+    background = [[texts[i]] for i in random.choice(len(texts), BACKGROUND, replace=False)]
+    norms = np.linalg.norm(vectors, axis=1) + 1e-6
+    chosen = []
+    for posterior in posteriors:
+        nearest = np.argsort(-(vectors @ posterior) / norms, kind="stable")[:NEAREST]
+        candidates = [texts[index] for index in nearest]
+        central = CiderD([candidates, *background]).score_against(np.zeros(NEAREST, dtype=int), candidates)
+        chosen.append(" ".join(candidates[int(central.argmax())]))
+    return chosen
+
+
+def spoken_of(lexicon: Lexicon, training: Sequence[Example]) -> NDArray[np.float32]:
+    """Return the classes that training captions speak of, as probabilities, [captions, classes]."""
+    return np.stack([lexicon.probabilities(example.caption) for example in training])
+
+
+def table(pairs: Sequence[Pair], systems: dict[str, list[str]], log: Callable[[str], None]) -> None:
+    """Log each system's CIDEr-D ± bootstrap SD, over all clips and those from AudioCaps."""
+    index = scorer(pairs)
+    audiocaps = np.array([pair.corpus == "audiocaps" for pair in pairs])
+    for name, texts in systems.items():
+        _, scores = index.score([words_of(text) for text in texts])
+        part = scores[audiocaps]
+        length = np.mean([len(text.split()) for text in texts])
+        log(
+            f"{name:40} {scores.mean():.3f} ± {spread(scores):.3f}   AudioCaps {part.mean():.3f} ± "
+            f"{spread(part):.3f}   Clotho {scores[~audiocaps].mean():.3f}   {length:.1f} words"
+        )
+
+
+def posteriors(model: CaptionModel, logits: Sequence[Tensor]) -> NDArray[np.float32]:
+    """Return the calibrated probability of every class for every clip, [clips, classes]."""
+    adapter = model.adapter
+    with torch.inference_mode():
+        evidence = torch.stack(
+            [adapter.evidence(clip[None], torch.ones(1, len(clip), dtype=torch.bool))[0] for clip in logits]
+        )
+        prior = adapter.class_prior
+        return (evidence + (prior / (1.0 - prior)).log()).sigmoid().numpy()
