@@ -2,19 +2,26 @@
 PYTHON ?= python3
 PIP = -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test check fix clean
+define NEW_ENVIRONMENT
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "otoscribe needs Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+$(PYTHON) -m venv $(@D)
+endef
+
+.PHONY: help demo test check fix bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
+# `ready` is there only once everything is installed, so what failed half-way is made again.
 .venv/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	.venv/bin/python $(PIP) --editable .
-	touch $@
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python $(PIP) --editable .
+	@touch $@
 
 .venv-dev/ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/python $(PIP) --editable '.[train,dev]'
-	touch $@
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python $(PIP) --editable '.[train,dev]'
+	@touch $@
 
 demo: .venv/ready ## install the listening half (no PyTorch) and caption the example recordings
 	.venv/bin/otoscribe caption examples/*.flac
@@ -30,6 +37,9 @@ check: .venv-dev/ready ## formatting, lint and types; reports, never edits
 fix: .venv-dev/ready ## format and apply safe lint fixes
 	.venv-dev/bin/ruff format src tests recipes examples
 	.venv-dev/bin/ruff check --fix src tests recipes examples
+
+bundled: .venv-dev/ready ## make the bundled model again; goes on where it was stopped
+	.venv-dev/bin/python -m recipes.bundled
 
 clean: ## remove environments and caches
 	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 import soundfile
-import soxr  # type: ignore[import-untyped]
+import soxr
 from numpy.typing import NDArray
 
 from otoscribe.errors import AudioError, UsageError

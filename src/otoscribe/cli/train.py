@@ -76,8 +76,11 @@ def train(
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"The settings in {path} cannot be read: {error}. Name a JSON file.") from error
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"The settings in {path} cannot be read: {reason}. Name a JSON file.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The settings in {path} are not UTF-8 text. Save them as JSON in UTF-8.") from error
 
 
 def _say(epoch: "Epoch") -> None:
