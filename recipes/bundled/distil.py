@@ -1,0 +1,256 @@
+"""The encoder: a compact YAMNet that gives what the whole one gives, in less than a third of the weights.
+
+The whole network hears recordings of twenty everyday sounds, cropped, mixed and filtered into far more, and
+the compact one learns its outputs (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+Everything is mixed on mel magnitudes, where a crop, a gain, a filter and a sum cost next to nothing.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from otoscribe import audio
+from otoscribe.learn.encoders.compact_yamnet import CompactYamnet
+from otoscribe.learn.encoders.yamnet import FRONT_END, Yamnet
+from otoscribe.learn.features import LogMel
+from otoscribe.learn.run import load_tensors, save_tensors
+
+Magnitudes = NDArray[np.float32]
+"""Mel magnitudes of one recording, [frames, mel_bands]."""
+
+SEED = 0
+STEPS = 1500
+STEPS_PER_CHECKPOINT = 100
+BATCH = 32
+"""Patches per step."""
+START_PATCHES = 512
+"""Patches on which the compact network's first weights are fitted."""
+RIDGE = 0.1
+"""Strength of the ridge in that fit, in mean squares of an input."""
+LEARNING_RATE = 5e-4
+OVERLAP = 0.5
+
+PITCH = 1.4
+"""Every recording is also heard faster or slower, up to this ratio."""
+SOUNDS = (0.4, 0.35, 0.25)
+"""Shares of patches with one, two and three recordings in them."""
+GAIN = (-30.0, 6.0)
+"""Gain of a recording, in dB."""
+NOISE_SHARE = 0.4
+NOISE_GAIN = (-50.0, 0.0)
+"""Gain of the noise in that share of patches, in dB; before it, the noise's RMS is 0.1."""
+NOISE_SECONDS = 60
+FILTER_KNOTS = 6
+FILTER_SPREAD = 6.0
+"""A filter joins that many levels, evenly spaced over the mel bands, of this standard deviation in dB."""
+
+HIGHEST_ACTIVATION = 6.0
+"""The 8-bit network was fitted with ReLU6, and its scores are a little better with it than with ReLU."""
+LOWEST_LOGIT = -9.0
+"""Below this, score 0.0001, a class is not heard, and how much it is not does not matter."""
+SCORE_WEIGHT = 20.0
+EMBEDDING_WEIGHT = 1.0
+
+
+def distil(data: Path, work: Path, log: Callable[[str], None]) -> Path:
+    """Make `work`/compact_yamnet.safetensors, unless it is there; a killed run goes on where it was.
+
+    Args:
+        data: folder with weights/yamnet.tflite and audio/*/*.ogg.
+        work: folder of what the recipe makes.
+        log: takes a line of progress.
+    """
+    path = work / "compact_yamnet.safetensors"
+    if not path.exists():
+        teacher = clamped(Yamnet.load(data / "weights" / "yamnet.tflite", OVERLAP))
+        sounds = Sounds(sorted((data / "audio").glob("*/*.ogg")))
+        log(f"Distilling from {sounds.seconds / 60:.0f} minutes of sound.")
+        learn(teacher, sounds, STEPS, work / "distil.safetensors", log).save(path)
+    return path
+
+
+def clamped(full: Yamnet) -> Yamnet:
+    """Make every ReLU of `full` a ReLU6, by clamping what goes into it."""
+
+    def clamp(_layer: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return output.clamp(max=HIGHEST_ACTIVATION)
+
+    for layer in (full.trunk.first, *full.trunk.depthwise, *full.trunk.pointwise):
+        layer.register_forward_hook(clamp)
+    return full
+
+
+class Sounds:
+    """Recordings as mel magnitudes, at their own pitch and at another, and the mixtures drawn from them."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._log_mel = LogMel(FRONT_END)
+        random = np.random.default_rng(SEED)
+        self.recordings: list[Magnitudes] = []
+        for path in paths:
+            for ratio in (1.0, PITCH ** random.uniform(-1.0, 1.0)):
+                waveform = audio.load(path, round(FRONT_END.sample_rate * ratio)).waveform
+                self.recordings.append(self._magnitudes(waveform))
+        noise = random.standard_normal(NOISE_SECONDS * FRONT_END.sample_rate).astype(np.float32)
+        self.noise = self._magnitudes(0.1 * noise)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all recordings."""
+        return sum(map(len, self.recordings)) * FRONT_END.hop_length / FRONT_END.sample_rate
+
+    def _magnitudes(self, waveform: NDArray[np.float32]) -> Magnitudes:
+        missing = max(0, FRONT_END.window_length - len(waveform))
+        log_mel = self._log_mel(torch.from_numpy(np.pad(waveform, (0, missing)))[None])[0]
+        magnitudes: Magnitudes = (log_mel.exp() - FRONT_END.log_offset).clamp(min=0.0).numpy()
+        return magnitudes
+
+    def draw(self, count: int, seed: int) -> Tensor:
+        """Return log-mel patches [count, patch_frames, mel_bands] that `seed` decides."""
+        random = np.random.default_rng((SEED, seed))
+        return torch.from_numpy(np.stack([self._mixture(random) for _ in range(count)]))
+
+    def _mixture(self, random: np.random.Generator) -> Magnitudes:
+        power = np.zeros((FRONT_END.patch_frames, FRONT_END.mel_bands), dtype=np.float32)
+        for _ in range(random.choice(len(SOUNDS), p=SOUNDS) + 1):
+            recording = self.recordings[random.integers(len(self.recordings))]
+            power += _varied(recording, GAIN, random) ** 2
+        if random.random() < NOISE_SHARE:
+            power += _varied(self.noise, NOISE_GAIN, random) ** 2
+        # Sounds that know nothing of each other add up in power.
+        mixture: Magnitudes = np.log(np.sqrt(power) + FRONT_END.log_offset)
+        return mixture
+
+
+def _varied(recording: Magnitudes, gain: tuple[float, float], random: np.random.Generator) -> Magnitudes:
+    """Return one patch of a recording from a random place, at a random level, through a random filter."""
+    frames, bands = FRONT_END.patch_frames, FRONT_END.mel_bands
+    # What is shorter than a patch stands somewhere in it, with silence around.
+    missing = max(0, frames - len(recording))
+    padded = np.pad(recording, ((missing, missing), (0, 0)))
+    start = random.integers(len(padded) - frames + 1)
+    knots = random.normal(random.uniform(*gain), FILTER_SPREAD, FILTER_KNOTS)
+    decibels = np.interp(np.linspace(0.0, FILTER_KNOTS - 1.0, bands), np.arange(FILTER_KNOTS), knots)
+    varied: Magnitudes = padded[start : start + frames] * (10.0 ** (decibels / 20.0)).astype(np.float32)
+    return varied
+
+
+def begin(full: Yamnet, patches: Tensor) -> CompactYamnet:
+    """Return the compact network with every pair fitted in turn to the outputs of `full` on `patches`.
+
+    The nearest weights (`CompactYamnet.from_yamnet`) do not give the nearest outputs. Regression of low rank
+    does, and each pair makes good what those before it lost (Zhang et al., "Accelerating very deep
+    convolutional networks for classification and detection", 2016, without its nonlinearity).
+    """
+    wanted: list[Tensor] = []
+
+    def record(_layer: nn.Module, _inputs: object, output: Tensor) -> None:
+        wanted.append(output)
+
+    handles = [layer.register_forward_hook(record) for layer in (*full.trunk.pointwise, full.classifier)]
+    full.embed(patches)
+    for handle in handles:
+        handle.remove()
+    compact = CompactYamnet.from_yamnet(full)
+    images = torch.relu(compact.trunk.first(patches[:, None]))
+    for depthwise, pair, layer, outputs in zip(
+        compact.trunk.depthwise, compact.trunk.pointwise, full.trunk.pointwise, wanted[:-1], strict=True
+    ):
+        images = torch.relu(depthwise(images))
+        fit(pair, layer.get_parameter("weight"), images, outputs)
+        images = torch.relu(pair(images))
+    fit(compact.classifier, full.classifier.weight, images.mean(dim=(2, 3)), wanted[-1])
+    return compact
+
+
+def fit(pair: nn.Module, weight: Tensor, inputs: Tensor, outputs: Tensor) -> None:
+    """Set a pair's weights to the regression of outputs on inputs, both [batch, channels, ...].
+
+    Ridge regression that shrinks towards `weight` of the whole layer, then cut to the pair's rank.
+    """
+    first, second, bias = (pair.get_parameter(name) for name in ("0.weight", "1.weight", "1.bias"))
+    x, y = (rows.movedim(1, -1).flatten(end_dim=-2) for rows in (inputs, outputs))
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    x, y = x - x_mean, y - y_mean
+    whole = weight.flatten(start_dim=1).T
+    moments = x.T @ x
+    ridge = RIDGE * moments.trace() / len(moments) * torch.eye(len(moments))
+    whole = whole + torch.linalg.solve(moments + ridge, x.T @ (y - x @ whole))
+    directions = torch.linalg.eigh(whole.T @ moments @ whole).eigenvectors
+    basis = directions[:, -len(first) :]
+    first.copy_((whole @ basis).T.reshape(first.shape))
+    second.copy_(basis.reshape(second.shape))
+    bias.copy_(y_mean - x_mean @ whole @ basis @ basis.T)
+
+
+def learn(
+    teacher: Yamnet, sounds: Sounds, steps: int, checkpoint: Path, log: Callable[[str], None]
+) -> CompactYamnet:
+    """Return the compact network after `steps` steps."""
+    student = begin(teacher, sounds.draw(START_PATCHES, seed=steps))
+    optimiser = torch.optim.Adam(student.requires_grad_(True).parameters(), lr=LEARNING_RATE)
+    done = restore(student, optimiser, checkpoint) if checkpoint.exists() else 0
+    total = 0.0
+    for step in range(done, steps):
+        optimiser.param_groups[0]["lr"] = LEARNING_RATE * rate(step, steps)
+        patches = sounds.draw(BATCH, seed=step)
+        with torch.no_grad():
+            targets = teacher.embed(patches)
+        loss = difference(student.embed(patches), targets)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        total += loss.item()
+        if (step + 1) % STEPS_PER_CHECKPOINT == 0:
+            keep(student, optimiser, step + 1, checkpoint)
+            log(f"Distilling, step {step + 1} of {steps}: loss {total / STEPS_PER_CHECKPOINT:.4f}")
+            total = 0.0
+    student.freeze()
+    return student
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the share of the learning rate: up within 100 steps, then down along a cosine."""
+    return min(1.0, (step + 1) / 100) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
+
+
+def difference(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    """Return how far outputs are from targets: squares of logits and embeddings, cross-entropy of scores."""
+    wanted = targets["logits"].clamp(min=LOWEST_LOGIT)
+    # Where the target is at the floor, anything below it is right; else the gradient must lead back up.
+    logits = torch.where(wanted > LOWEST_LOGIT, outputs["logits"], outputs["logits"].clamp(min=LOWEST_LOGIT))
+    scores = F.binary_cross_entropy_with_logits(outputs["logits"], targets["scores"])
+    embeddings = (
+        F.mse_loss(outputs["embeddings"], targets["embeddings"]) / targets["embeddings"].square().mean()
+    )
+    return F.mse_loss(logits, wanted) + SCORE_WEIGHT * scores + EMBEDDING_WEIGHT * embeddings
+
+
+def keep(student: CompactYamnet, optimiser: torch.optim.Adam, step: int, path: Path) -> None:
+    """Write weights, Adam's state and the number of steps done."""
+    tensors = {f"weights.{name}": tensor for name, tensor in student.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": tensor for name, tensor in state.items()}
+    save_tensors(path, tensors, {"step": step})
+
+
+def restore(student: CompactYamnet, optimiser: torch.optim.Adam, path: Path) -> int:
+    """Read what `keep` wrote and return the number of steps done."""
+    tensors, notes = load_tensors(path)
+    weights, adam = "weights.", "adam."
+    student.load_state_dict(
+        {name.removeprefix(weights): tensor for name, tensor in tensors.items() if name.startswith(weights)}
+    )
+    state = optimiser.state_dict()
+    for name, tensor in tensors.items():
+        if name.startswith(adam):
+            index, key = name.removeprefix(adam).split(".")
+            state["state"].setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict(state)
+    return int(notes["step"])
