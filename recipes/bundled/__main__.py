@@ -1,127 +1,237 @@
-"""Make the bundled model: `python -m recipes.bundled`. Every stage leaves a file, and is skipped if it is there."""
+"""Make the bundled model: `python -m recipes.bundled`.
+
+Stages, each of which leaves a file in the work folder and is skipped when that is there; a killed stage of
+training goes on from its last checkpoint:
+
+    lexicon      which sounds a caption's words speak of
+    distil       the compact encoder
+    similarity   which classes the encoder confuses
+    learn        the words half by cross-entropy
+    sharpen      the words half by its own samples' CIDEr-D
+    assemble     calibration; a run that `otoscribe export` takes
+    export       the bundle inside the package
+    evaluate     captions of the validation recordings beside the baselines
+"""
 
 import argparse
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from otoscribe.captioner import BUNDLED
+from otoscribe.files import write_text
 from otoscribe.learn.adapters.label_set import CLASSES, NOTHING, PLACES, LabelSet
 from otoscribe.learn.decoder import DecoderSettings
+from otoscribe.learn.encoders.compact_yamnet_voice import CompactYamnetVoice
 from otoscribe.learn.encoders.yamnet import Yamnet
+from otoscribe.learn.export import export
 from otoscribe.learn.model import CaptionModel, EncoderSettings, ModelSettings
-from otoscribe.learn.run import load_tensors, save_tensors
+from otoscribe.learn.run import RunSettings, TrainingSettings, load_tensors, save_tensors
 from otoscribe.learn.words.random import RandomWords
+from otoscribe.search import Search
 from otoscribe.vocabulary import Vocabulary
-from recipes.bundled import corpus, examples, hearing, lexicon, words
+from recipes.bundled import calibrate, corpus, evaluate, examples, hearing, lexicon, words
 from recipes.bundled.channel import Channel
+from recipes.bundled.distil import distil
 from recipes.bundled.examples import Example
+from recipes.bundled.lexicon import Lexicon
 
+NAME = "otoscribe-small-1"
 MINIMUM_COUNT = 5
 """Occurrences of a word in the training captions that make it part of the vocabulary."""
+SETTINGS = ModelSettings(
+    encoder=EncoderSettings(name="compact_yamnet_voice", overlap=0.5, output="hearing"),
+    adapter=LabelSet.Settings(),
+    words=RandomWords.Settings(width=192, spread=0.05),
+    decoder=DecoderSettings(d_model=192, heads=4, head_dim=48, ff=768, tied=True),
+)
+"""The model; how many label sets there are follows from the captions."""
+SEARCH = Search(beam=4, maximum_words=20)
+"""How the bundled model decodes."""
+RATE = 16000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run every stage that is left to do."""
+    parser = argparse.ArgumentParser(description="Make the model that ships with otoscribe.")
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("OTOSCRIBE_DATA", "../shared/data")))
-    parser.add_argument("--work", type=Path, default=Path("runs/bundled"))
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--learn-steps", type=int, default=words.Learning.steps)
-    parser.add_argument("--until", default="")
+    parser.add_argument(
+        "--work", type=Path, default=Path("runs/bundled"), help="folder of every stage's file"
+    )
+    parser.add_argument("--threads", type=int, help="processor cores; torch's choice if not given")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    Recipe(arguments.data, arguments.work).run(arguments)
+    Recipe(arguments.data, arguments.work).run()
+
+
+def label_set(model: CaptionModel) -> LabelSet:
+    """Return the model's adapter, known to be a label set."""
+    assert isinstance(model.adapter, LabelSet)
+    return model.adapter
 
 
 class Recipe:
+    """The stages, over one folder of data and one of work."""
+
     def __init__(self, data: Path, work: Path) -> None:
         self.data = data
         self.work = work
         self.began = time.monotonic()
+        self.classes = {mid: index for index, mid in enumerate(corpus.class_names(data))}
         work.mkdir(parents=True, exist_ok=True)
 
+    def run(self) -> None:
+        """Run every stage that is left to do."""
+        audiocaps = corpus.audiocaps(self.data, "train")
+        lexis = self.lexicon(audiocaps)
+        training = [
+            *examples.make(audiocaps, self.classes, lexis, 0),
+            *examples.make(corpus.clotho(self.data), self.classes, lexis, 1),
+        ]
+        held_out = examples.make(corpus.audiocaps(self.data, "val"), self.classes, lexis, 0)
+        vocabulary = Vocabulary.from_captions((example.caption for example in training), MINIMUM_COUNT)
+        encoder = CompactYamnetVoice.load(distil(self.data, self.work, self.log), 0.5)
+        model = self.model(training, vocabulary)
+        self.words_half(
+            model, words.Words(training, vocabulary), words.Words(held_out, vocabulary), vocabulary
+        )
+        recordings = corpus.pairs(self.data)
+        heard = hearing.outputs(encoder, [pair.path for pair in recordings], SETTINGS.encoder.output)
+        labels = calibrate.labels(self.data, recordings, self.classes, lexis)
+        calibrate.fit(label_set(model), [heard[i] for i in labels], list(labels.values()))
+        model.encoder = encoder
+        run = self.assemble(model, vocabulary)
+        self.export(run)
+        self.evaluate(model.eval(), vocabulary, heard, labels, lexis, training, held_out)
+
     def log(self, text: str) -> None:
-        line = f"{time.monotonic() - self.began:7.0f} s  {text}"
+        """Print a line with the seconds since the start, and keep it in the work folder."""
+        line = f"{time.monotonic() - self.began:6.0f} s  {text}"
         print(line, flush=True)
         with (self.work / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+            file.write(f"{line}\n")
 
-    def run(self, arguments: argparse.Namespace) -> None:
-        classes = {mid: index for index, mid in enumerate(corpus.class_names(self.data))}
-        audiocaps = corpus.audiocaps(self.data, "train")
-        clotho = corpus.clotho(self.data)
-        lexis = self.lexicon(audiocaps, classes)
-        training = [
-            *examples.make(audiocaps, classes, lexis, 0),
-            *examples.make(clotho, classes, lexis, 1),
-        ]
-        held_out = examples.make(corpus.audiocaps(self.data, "val"), classes, lexis, 0)
-        vocabulary = Vocabulary.from_captions((example.caption for example in training), MINIMUM_COUNT)
-        self.log(f"{len(training)} examples, {len(vocabulary)} words")
-        channel = Channel(self.similarity())
-        model = self.model(training, vocabulary)
-        assert isinstance(model.adapter, LabelSet)
-        listener = words.Hearing(model.adapter, channel)
-        known = words.Words(training, vocabulary)
-        unseen = words.Words(held_out, vocabulary)
-        words.learn(
-            model,
-            known,
-            unseen,
-            listener,
-            words.Learning(steps=arguments.learn_steps),
-            self.work / "learned.safetensors",
-            self.log,
-        )
-
-    def lexicon(self, clips: Sequence[corpus.Clip], classes: dict[str, int]) -> lexicon.Lexicon:
+    def lexicon(self, clips: Sequence[corpus.Clip]) -> Lexicon:
+        """Fit the lexicon on AudioCaps' training captions and labels."""
         path = self.work / "lexicon.npz"
         if not path.is_file():
             targets = np.zeros((len(clips), CLASSES), dtype=np.float32)
             for row, clip in enumerate(clips):
-                targets[row, [classes[mid] for mid in clip.mids if mid in classes]] = 1.0
-            captions = [clip.captions[0] for clip in clips]
-            lexicon.fit(captions, targets, seed=0).save(path)
-            self.log("lexicon fitted")
-        return lexicon.Lexicon.load(path)
+                targets[row, [self.classes[mid] for mid in clip.mids if mid in self.classes]] = 1.0
+            lexicon.fit([clip.captions[0] for clip in clips], targets, seed=0).save(path)
+            self.log("lexicon: fitted")
+        return Lexicon.load(path)
 
-    def similarity(self) -> np.ndarray:
+    def similarity(self) -> NDArray[np.float32]:
+        """Measure which classes YAMNet confuses, on real recordings."""
         path = self.work / "similarity.safetensors"
         if not path.is_file():
             teacher = Yamnet.load(self.data / "weights" / "yamnet.tflite", overlap=0.5)
-            clips = hearing.logits(teacher, hearing.unlabelled(self.data))
+            clips = hearing.outputs(teacher, hearing.unlabelled(self.data), "logits")
             save_tensors(path, {"similarity": torch.from_numpy(hearing.similarity(clips))}, {})
-            self.log("similarity of classes measured")
-        return load_tensors(path)[0]["similarity"].numpy()
+            self.log("similarity: measured")
+        similarity: NDArray[np.float32] = load_tensors(path)[0]["similarity"].numpy()
+        return similarity
 
     def model(self, training: Sequence[Example], vocabulary: Vocabulary) -> CaptionModel:
-        ticked = [example.labels for example in training if example.style == 0]
-        sets = Counter(labels for labels in ticked if 0 < len(labels) <= PLACES)
-        settings = ModelSettings(
-            encoder=EncoderSettings(name="compact_yamnet", overlap=0.5, output="logits"),
-            adapter=LabelSet.Settings(sets=len(sets)),
-            words=RandomWords.Settings(width=192, spread=0.05),
-            decoder=DecoderSettings(d_model=192, heads=4, head_dim=48, ff=768, tied=True),
-        )
+        """Build the untrained model with its label sets and priors."""
+        labels = [example.labels for example in training if example.style == 0]
+        sets = Counter(held for held in labels if 0 < len(held) <= PLACES)
         torch.manual_seed(0)
+        settings = SETTINGS.model_copy(update={"adapter": LabelSet.Settings(sets=len(sets))})
         model = CaptionModel(settings, vocabulary)
-        adapter = model.adapter
-        assert isinstance(adapter, LabelSet)
-        adapter.members[:] = torch.tensor(
-            [[*s, *[NOTHING] * (PLACES - len(s))] for s in sets], dtype=torch.int16
-        )
-        adapter.log_counts[:] = torch.tensor([float(count) for count in sets.values()]).log()
-        counts = Counter(label for labels in ticked for label in labels)
-        adapter.class_prior[:] = torch.tensor(
-            [counts[label] / len(ticked) + 1e-5 for label in range(CLASSES)]
-        )
-        self.log(f"{len(sets)} label sets; {sum(p.numel() for p in model.parameters())} weights")
+        counts = Counter(label for held in labels for label in held)
+        adapter = label_set(model)
+        adapter.members.copy_(torch.tensor([[*held, *[NOTHING] * (PLACES - len(held))] for held in sets]))
+        adapter.log_counts.copy_(torch.tensor([float(count) for count in sets.values()]).log())
+        prior = torch.tensor([counts[label] / len(labels) for label in range(CLASSES)])
+        adapter.class_prior.copy_(prior + 1e-5)
+        self.log(f"{len(training)} examples, {len(vocabulary)} words, {len(sets)} label sets")
         return model
+
+    def words_half(
+        self, model: CaptionModel, known: words.Words, unseen: words.Words, vocabulary: Vocabulary
+    ) -> None:
+        """Train adapter, words and decoder."""
+        listener = words.Hearing(label_set(model), Channel(self.similarity()))
+        words.learn(
+            model, known, unseen, listener, words.Learning(), self.work / "learned.safetensors", self.log
+        )
+        words.sharpen(
+            model,
+            known,
+            vocabulary,
+            listener,
+            words.Sharpening(),
+            self.work / "sharpened.safetensors",
+            self.log,
+            lambda: words.held_out_score(model, unseen, vocabulary, listener, SEARCH),
+        )
+
+    def assemble(self, model: CaptionModel, vocabulary: Vocabulary) -> Path:
+        """Write the model as a training run."""
+        run = self.work / "run"
+        run.mkdir(exist_ok=True)
+        # The trainer's settings name the paper's recipe; this model's is in the folder of this file.
+        settings = RunSettings(model=model.settings, training=TrainingSettings())
+        write_text(run / "settings.json", settings.model_dump_json(indent=2))
+        write_text(run / "vocabulary.json", vocabulary.to_json())
+        notes = {"learning": asdict(words.Learning()), "sharpening": asdict(words.Sharpening())}
+        save_tensors(run / "model.safetensors", model.state_dict(), notes)
+        return run
+
+    def export(self, run: Path) -> None:
+        """Export the run, and put the bundle into the package."""
+        bundle = self.work / NAME
+        shutil.rmtree(bundle, ignore_errors=True)
+        card = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
+        difference = export(run, bundle, search=SEARCH, card=card, float16=True)
+        shutil.rmtree(BUNDLED, ignore_errors=True)
+        shutil.copytree(bundle, BUNDLED)
+        size = sum(file.stat().st_size for file in BUNDLED.iterdir()) / 1e6
+        self.log(f"export: {size:.2f} MB, log-probabilities differ by {difference:.1e}")
+
+    def evaluate(
+        self,
+        model: CaptionModel,
+        vocabulary: Vocabulary,
+        heard: Sequence[Tensor],
+        labels: dict[int, tuple[int, ...]],
+        lexis: Lexicon,
+        training: Sequence[Example],
+        held_out: Sequence[Example],
+    ) -> None:
+        """Caption the validation recordings, also with a calibration that never saw the scored half."""
+        recordings = corpus.pairs(self.data)
+        captions = evaluate.captions(model, vocabulary, heard, SEARCH)
+        for pair, caption in zip(recordings, captions, strict=True):
+            self.log(f"{pair.path.name}: {caption} | {pair.captions[0]}")
+        crossed = calibrate.crossed(
+            label_set(model), heard, labels, lambda clips: evaluate.captions(model, vocabulary, clips, SEARCH)
+        )
+        posteriors = evaluate.posteriors(label_set(model), heard)
+        first = [example for example in training if example.style == 0]
+        ticked = evaluate.ticked(first)
+        systems = {
+            "one constant caption": [evaluate.constant(held_out, first)] * len(recordings),
+            "retrieval, classes from words": evaluate.retrieved(
+                posteriors, evaluate.spoken_of(lexis, first), first
+            ),
+            "retrieval, classes from labels": evaluate.retrieved(posteriors, ticked, first),
+            NAME: captions,
+            f"{NAME}, calibrated on other clips": crossed,
+        }
+        evaluate.table(recordings, systems, self.log)
 
 
 if __name__ == "__main__":

@@ -5,41 +5,43 @@ those that their captions speak of. Five numbers for 51 x 521 decisions: `evalua
 other clips than the scored ones changes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otoscribe.learn.adapters.label_set import CLASSES, LabelSet
+from otoscribe.learn.adapters.label_set import CLASSES, LIMIT, LabelSet
+from recipes.bundled import corpus, examples
+from recipes.bundled.corpus import Clip, Pair
+from recipes.bundled.lexicon import Lexicon
 
 STEPS = 200
 
 
-def fit(adapter: LabelSet, logits: Sequence[Tensor], labels: Sequence[tuple[int, ...]]) -> float:
+def fit(adapter: LabelSet, heard: Sequence[Tensor], held: Sequence[tuple[int, ...]]) -> float:
     """Set the adapter's coefficients and intercept by maximum likelihood; its class prior must be set.
 
     Args:
         adapter: is changed.
-        logits: of each clip, [frames, 521].
-        labels: that hold for each clip.
+        heard: the encoder's output for each clip, [frames, width], logits first.
+        held: labels that hold for each clip.
 
     Returns:
         The fit's nats per clip.
     """
-    features = torch.stack(
-        [adapter.calibration_features(clip[None], _all(clip))[0] for clip in logits]
-    ).double()
-    targets = torch.zeros(len(labels), CLASSES, dtype=torch.float64)
-    for row, held in enumerate(labels):
-        targets[row, list(held)] = 1.0
+    features = torch.stack([_features(adapter, clip) for clip in heard]).double()
+    targets = torch.zeros(len(held), CLASSES, dtype=torch.float64)
+    for row, true in enumerate(held):
+        targets[row, list(true)] = 1.0
     weights = torch.zeros(features.shape[-1] + 1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
         posterior = features @ weights[:-1] + weights[-1]
-        nats = F.binary_cross_entropy_with_logits(posterior, targets, reduction="sum") / len(labels)
+        nats = F.binary_cross_entropy_with_logits(posterior, targets, reduction="sum") / len(held)
         nats.backward()  # type: ignore[no-untyped-call]
         return nats
 
@@ -49,5 +51,40 @@ def fit(adapter: LabelSet, logits: Sequence[Tensor], labels: Sequence[tuple[int,
     return float(loss().detach())
 
 
-def _all(clip: Tensor) -> Tensor:
-    return torch.ones(1, len(clip), dtype=torch.bool)
+def _features(adapter: LabelSet, heard: Tensor) -> Tensor:
+    logits = heard[None, :, :CLASSES].clamp(-LIMIT, LIMIT)
+    return adapter.calibration_features(logits, torch.ones_like(logits[..., 0], dtype=torch.bool))[0]
+
+
+def labels(
+    data: Path, recordings: Sequence[Pair], classes: dict[str, int], lexicon: Lexicon
+) -> dict[int, tuple[int, ...]]:
+    """Return the labels that hold for the recordings from AudioCaps, by their index."""
+    ticked = corpus.ticked(data)
+    held = {}
+    for index, pair in enumerate(recordings):
+        if pair.corpus == "audiocaps":
+            clip = Clip(pair.clip_id, pair.captions, ticked[pair.clip_id])
+            every = [example.labels for example in examples.make([clip], classes, lexicon, 0)]
+            held[index] = tuple(sorted(set().union(*every)))
+    return held
+
+
+def crossed(
+    adapter: LabelSet,
+    heard: Sequence[Tensor],
+    held: dict[int, tuple[int, ...]],
+    caption: Callable[[Sequence[Tensor]], list[str]],
+) -> list[str]:
+    """Caption every recording with a calibration fitted on others: two halves, each scored by the other."""
+    kept = adapter.coefficients.clone(), adapter.intercept.clone()
+    texts = [""] * len(heard)
+    for half in (0, 1):
+        fitted = [index for index in held if index % 2 != half]
+        fit(adapter, [heard[index] for index in fitted], [held[index] for index in fitted])
+        scored = [index for index in range(len(heard)) if index % 2 == half]
+        for index, text in zip(scored, caption([heard[index] for index in scored]), strict=True):
+            texts[index] = text
+    adapter.coefficients.copy_(kept[0])
+    adapter.intercept.copy_(kept[1])
+    return texts

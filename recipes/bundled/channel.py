@@ -1,10 +1,10 @@
 """What an imperfect listener would hear of a clip whose labels are known: training data of the words half.
 
-There are nearly fifty thousand clips with labels and captions and none of their audio, so the decoder would
-train on what raters ticked and then be given what an encoder guesses. The channel guesses as the encoder does:
-true labels get evidence like that measured on real clips, classes that the encoder confuses with them get
-some too, and the adapter's own search then finds the most probable set. Its numbers were measured on the
-labels of the validation recordings that come from AudioCaps (51 clips).
+There are nearly fifty thousand clips with labels and captions and none of their audio, so the decoder
+would train on what raters ticked and then be given what an encoder guesses. The channel guesses as the
+encoder does: true labels get evidence like that measured on real clips, classes that the encoder confuses
+with them get some too, and the adapter's own search then finds the most probable set. Its numbers were
+measured on the labels of the validation recordings that come from AudioCaps (51 clips).
 """
 
 import numpy as np

@@ -1,8 +1,7 @@
-"""What the recipe reads: captions, the AudioSet labels beside them, and the recordings kept for validation."""
+"""What the recipe reads: captions, the AudioSet labels beside them, and recordings for validation."""
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def class_names(data: Path) -> dict[str, str]:
-    """Map the mid of each of YAMNet's 521 classes to its display name, in the order of the network's outputs."""
+    """Map the mid of YAMNet's 521 classes to the display name, in the order of the network's outputs."""
     return {row["mid"]: row["display_name"] for row in rows(data / "weights" / "yamnet_class_map.csv")}
 
 
@@ -33,15 +32,23 @@ def visible_ids(data: Path) -> frozenset[str]:
     return frozenset(row["clip_id"] for row in rows(data / "pairs" / "pairs.csv"))
 
 
-def audiocaps(data: Path, split: str) -> list[Clip]:
-    """Read AudioCaps `train` or `val` with labels: one clip per recording, the validation recordings left out of `train`."""
-    folder = data / "captions"
-    labels = {
+def ticked(data: Path) -> dict[str, tuple[str, ...]]:
+    """Map AudioCaps' training and validation clips to the mids that raters ticked."""
+    return {
         row["youtube_id"]: tuple(row["audioset_mids"].split())
-        for row in rows(folder / f"audiocaps_{split}_labels.csv")
+        for split in ("train", "val")
+        for row in rows(data / "captions" / f"audiocaps_{split}_labels.csv")
     }
+
+
+def audiocaps(data: Path, split: str) -> list[Clip]:
+    """Read AudioCaps `train` or `val` with labels, one clip per recording.
+
+    The validation recordings that stem from `train` are left out of it.
+    """
+    labels = ticked(data)
     captions: dict[str, list[str]] = defaultdict(list)
-    for row in rows(folder / f"audiocaps_{split}.csv"):
+    for row in rows(data / "captions" / f"audiocaps_{split}.csv"):
         captions[row["youtube_id"]].append(row["caption"])
     hidden = visible_ids(data) if split == "train" else frozenset()
     return [
@@ -82,8 +89,3 @@ def pairs(data: Path) -> list[Pair]:
         )
         for row in rows(data / "pairs" / "pairs.csv")
     ]
-
-
-def distinct_captions(clips: Iterable[Clip]) -> int:
-    """Count the captions of some clips."""
-    return sum(len(clip.captions) for clip in clips)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from otoscribe.learn.adapters.label_set import CLASSES, LIMIT, LabelSet
 from otoscribe.learn.model import CaptionModel, TorchStepper
 from otoscribe.metrics.cider import CiderD
 from otoscribe.search import Search, search
@@ -36,18 +37,20 @@ def spread(scores: NDArray[np.float64]) -> float:
 
 
 def captions(
-    model: CaptionModel, vocabulary: Vocabulary, logits: Sequence[Tensor], settings: Search
+    model: CaptionModel, vocabulary: Vocabulary, heard: Sequence[Tensor], settings: Search
 ) -> list[str]:
-    """Caption clips whose logits [frames, classes] are known."""
+    """Caption clips whose encoder output [frames, width] is known."""
     texts = []
-    for clip in logits:
-        best = search(TorchStepper(model, clip[None], None), settings)[0][0]
+    for clip in heard:
+        with torch.inference_mode():
+            memory = model.remember(clip[None], None)
+        best = search(TorchStepper(model, *memory), settings)[0][0]
         texts.append(vocabulary.decode(best.tokens))
     return texts
 
 
 def constant(held_out: Sequence[Example], training: Sequence[Example]) -> str:
-    """Return the frequent training caption that scores best on held-out clips when it is said of all of them."""
+    """Return the frequent training caption that scores best when it is said of all held-out clips."""
     clips: dict[int, list[list[str]]] = {}
     for example in held_out:
         clips.setdefault(example.clip, []).append(words_of(example.caption))
@@ -98,12 +101,21 @@ def table(pairs: Sequence[Pair], systems: dict[str, list[str]], log: Callable[[s
         )
 
 
-def posteriors(model: CaptionModel, logits: Sequence[Tensor]) -> NDArray[np.float32]:
+def ticked(training: Sequence[Example]) -> NDArray[np.float32]:
+    """Return the labels of training captions as ones, [captions, classes]."""
+    vectors = np.zeros((len(training), CLASSES), dtype=np.float32)
+    for row, example in enumerate(training):
+        vectors[row, list(example.labels)] = 1.0
+    return vectors
+
+
+def posteriors(adapter: LabelSet, heard: Sequence[Tensor]) -> NDArray[np.float32]:
     """Return the calibrated probability of every class for every clip, [clips, classes]."""
-    adapter = model.adapter
-    with torch.inference_mode():
-        evidence = torch.stack(
-            [adapter.evidence(clip[None], torch.ones(1, len(clip), dtype=torch.bool))[0] for clip in logits]
-        )
-        prior = adapter.class_prior
-        return (evidence + (prior / (1.0 - prior)).log()).sigmoid().numpy()
+    prior = (adapter.class_prior / (1.0 - adapter.class_prior)).log()
+    found = []
+    for clip in heard:
+        logits = clip[None, :, :CLASSES].clamp(-LIMIT, LIMIT)
+        evidence = adapter.evidence(logits, torch.ones_like(logits[..., 0], dtype=torch.bool))
+        found.append((evidence[0] + prior).sigmoid())
+    stacked: NDArray[np.float32] = torch.stack(found).numpy()
+    return stacked

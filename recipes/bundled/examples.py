@@ -1,7 +1,7 @@
 """Training examples of the words half: what a clip sounds of, beside what a person wrote.
 
-Raters ticked few of the labels that hold for a clip, and a caption tells more: whether a man or a woman speaks,
-and what comes before what. So an example's labels are those ticked and those its caption speaks of.
+Raters ticked few of the labels that hold for a clip, and a caption tells more: whether a man or a woman
+speaks, and what comes before what. So an example's labels are those ticked and those its caption speaks of.
 """
 
 import re

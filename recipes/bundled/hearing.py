@@ -1,4 +1,4 @@
-"""What the encoder makes of real recordings: the logits that calibration and channel are fitted on."""
+"""What encoders make of real recordings: what calibration and channel are fitted on."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,14 +13,11 @@ from otoscribe.learn.adapters.label_set import LIMIT
 from otoscribe.learn.encoders import Encoder
 
 
-def logits(encoder: Encoder, paths: Iterable[Path]) -> list[Tensor]:
-    """Return the logits of each recording, float32 [frames, classes], cut to ± LIMIT."""
+def outputs(encoder: Encoder, paths: Iterable[Path], name: str) -> list[Tensor]:
+    """Return an output of the encoder for each recording, float32 [frames, width]."""
     rate = encoder.spec.front_end.sample_rate
     with torch.inference_mode():
-        return [
-            encoder(torch.from_numpy(audio.load(path, rate).waveform)[None])["logits"][0].clamp(-LIMIT, LIMIT)
-            for path in paths
-        ]
+        return [encoder(torch.from_numpy(audio.load(path, rate).waveform)[None])[name][0] for path in paths]
 
 
 def unlabelled(data: Path) -> list[Path]:
@@ -28,7 +25,8 @@ def unlabelled(data: Path) -> list[Path]:
     return sorted((data / "audio").glob("*/*.ogg"))
 
 
-def similarity(clips: Iterable[Tensor]) -> NDArray[np.float32]:
-    """Return the correlation of every two classes' log mean scores over clips, [classes, classes]."""
-    means = torch.stack([clip.sigmoid().mean(0) for clip in clips])
-    return np.corrcoef((means + 1e-4).log().numpy().T).astype(np.float32)
+def similarity(logits: Iterable[Tensor]) -> NDArray[np.float32]:
+    """Return the correlation of every two classes' log mean scores over clips' logits, [classes, classes]."""
+    means = torch.stack([clip.clamp(-LIMIT, LIMIT).sigmoid().mean(0) for clip in logits])
+    similarity: NDArray[np.float32] = np.corrcoef((means + 1e-4).log().numpy().T).astype(np.float32)
+    return similarity

@@ -7,6 +7,7 @@ AudioCaps' training captions beside the labels that raters ticked.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ DECAY = 1e-8
 
 def _grams(caption: str) -> set[str]:
     words = words_of(caption)
-    return {*words, *(f"{first} {second}" for first, second in zip(words, words[1:], strict=False))}
+    return {*words, *(f"{first} {second}" for first, second in pairwise(words))}
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,11 @@ def fit(captions: Sequence[str], targets: NDArray[np.float32], seed: int) -> Lex
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0 - step / steps)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(captions), generator=generator).split(BATCH):
+        for batch in torch.randperm(len(captions), generator=generator).split(BATCH):  # type: ignore[no-untyped-call]
             loss = _loss(bag, bias, [rows[i] for i in batch.tolist()], labels[batch])
             loss = loss + DECAY * len(captions) / len(batch) * bag.weight.square().sum()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
     return Lexicon(index, bag.weight.detach().numpy(), bias.detach().numpy())

@@ -125,7 +125,7 @@ def both(run: Path, folder: Path, sounds: list[np.ndarray]) -> tuple[list[list[H
     with torch.inference_mode():
         features, mask = pad([model.encode(torch.from_numpy(sound)) for sound in sounds])
     return (
-        search(TorchStepper(model, features, mask), options),
+        search(TorchStepper(model, *model.remember(features, mask)), options),
         search(OnnxStepper(bundle, [bundle.listen(sound) for sound in sounds]), options),
     )
 

@@ -109,7 +109,7 @@ def test_a_clip_encoded_once_for_all_its_captions_gives_what_each_caption_alone_
 def test_the_stepper_gives_what_the_whole_sequence_gives_through_any_reordering() -> None:
     made = model()
     features, mask = pad(clips())
-    stepper = TorchStepper(made, features, mask)
+    stepper = TorchStepper(made, *made.remember(features, mask))
     history = np.full((3, 1, 0), 0)
     clip_of_line = np.arange(3)
     state = stepper.start()
@@ -138,9 +138,9 @@ def test_search_over_a_batch_gives_each_clip_what_it_gets_alone() -> None:
     made = model(decoder={**SMALL["decoder"], "positions": False})
     features, mask = pad(clips())
     options = Search(beam=3, candidates=2, maximum_words=6)
-    together = search(TorchStepper(made, features, mask), options)
+    together = search(TorchStepper(made, *made.remember(features, mask)), options)
     for clip, expected in zip(clips(), together, strict=True):
-        (alone,) = search(TorchStepper(made, clip[None], None), options)
+        (alone,) = search(TorchStepper(made, *made.remember(clip[None], None)), options)
         assert [one.tokens for one in alone] == [one.tokens for one in expected]
         np.testing.assert_allclose(
             [one.log_probability for one in alone], [one.log_probability for one in expected], rtol=1e-5

@@ -174,18 +174,17 @@ class TorchStepper:
 
     Args:
         model: the model.
-        features: [clips, frames, width].
+        keys: from `CaptionModel.remember`, as are the values and the mask.
+        values: [blocks, clips, frames, heads, head_dim], as the keys.
         mask: bool [clips, frames], True for real frames; None means nothing is padded.
     """
 
-    def __init__(self, model: CaptionModel, features: Tensor, mask: Tensor | None) -> None:
+    def __init__(self, model: CaptionModel, keys: Tensor, values: Tensor, mask: Tensor | None) -> None:
         self.model = model
-        self.clips = len(features)
-        with torch.inference_mode():
-            keys, values, memory_mask = model.remember(features, mask)
-        if memory_mask is None:
-            memory_mask = torch.ones(keys.shape[1:3], dtype=torch.bool, device=keys.device)
-        self.memory = keys, values, memory_mask
+        self.clips = keys.shape[1]
+        if mask is None:
+            mask = torch.ones(keys.shape[1:3], dtype=torch.bool, device=keys.device)
+        self.memory = keys, values, mask
 
     def start(self) -> TorchState:
         """Return the state before START, one row per clip."""

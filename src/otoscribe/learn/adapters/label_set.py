@@ -19,8 +19,10 @@ from otoscribe.learn.attention import EncoderLayer
 
 CLASSES = 521
 """Classes that are heard."""
+SPEECH = 0
+"""Index of the class "Speech"."""
 MALE_VOICE, FEMALE_VOICE = CLASSES, CLASSES + 1
-"""Two further labels, which are known from captions in training."""
+"""Two further labels, which the pitch of voices tells."""
 NOTHING = CLASSES + 2
 """Fills up the places of a set that has fewer labels than others."""
 PLACES = 10
@@ -34,11 +36,22 @@ DECIDED = 0.8
 LIMIT = 9.0
 """Logits are cut to ± this: the 8-bit YAMNet's own floor, so that both kinds of weights mean the same."""
 FEATURES = 4
+"""Of the logistic model."""
+PITCHES = 3
+"""Features of a frame besides the logits: its shares of low, high and any voice."""
+VOICED_FRAMES = 0.42
+"""Frames of speech with a voice, about 0.2 s, below which pitch tells nothing."""
+MALE_LOW = 0.6
+"""Share of low voice in speech above which the voice is a man's."""
+FEMALE_HIGH, FEMALE_LOW = 0.9, 0.06
+"""Share of high voice above which it is a woman's, if that of low voice is below the second."""
+SPEECH_EVIDENCE = 2.0
+"""Evidence, in nats, from which speech is heard though it is not in the set."""
 
 
 @ADAPTERS.register("label_set")
 class LabelSet(Adapter):
-    """Most probable label set as memory; takes the logits of YAMNet's 521 classes.
+    """Most probable label set as memory; takes the output "hearing" of `compact_yamnet_voice`.
 
     The logistic model and the sets are fitted by the recipe of the bundled model, and kept with the weights.
     """
@@ -67,7 +80,7 @@ class LabelSet(Adapter):
         """Weight of the labels' evidence; below 1, as classes that mean the same agree more than independent
         witnesses would."""
 
-    input_width = CLASSES
+    input_width = CLASSES + PITCHES
 
     coefficients: Tensor
     intercept: Tensor
@@ -99,11 +112,13 @@ class LabelSet(Adapter):
         )
 
     def forward(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Turn logits [batch, frames, 521] into memory [batch, 1 + PLACES, width] and its mask.
+        """Turn logits and pitches [batch, frames, 524] into memory [batch, 2 + PLACES, width] and its mask.
 
-        The first place of the memory is the style, the others are the labels of the most probable set.
+        The first place of the memory is the style; then come the labels of the most probable set, and
+        whose voice speaks.
         """
-        logits = features.clamp(-LIMIT, LIMIT)
+        logits = features[..., :CLASSES].clamp(-LIMIT, LIMIT)
+        pitches = features[..., CLASSES:]
         if mask is None:
             mask = torch.ones_like(features[..., 0], dtype=torch.bool)
         evidence = self.evidence(logits, mask)
@@ -111,7 +126,15 @@ class LabelSet(Adapter):
         heard = labels.clamp(max=CLASSES - 1)
         strengths = self.strength(evidence.gather(1, heard))
         times = self.time(logits.gather(2, heard[:, None].expand(-1, logits.shape[1], -1)), labels, mask)
-        return self.embed(labels, strengths, times, torch.zeros_like(labels[:, 0]))
+        speaks = (labels == SPEECH).any(1) | (evidence[:, SPEECH] > SPEECH_EVIDENCE)
+        voice = torch.where(speaks, self.voice(logits[..., SPEECH], pitches, mask), NOTHING)[:, None]
+        unknown = torch.zeros_like(voice)
+        return self.embed(
+            torch.cat([labels, voice], dim=1),
+            torch.cat([strengths, unknown], dim=1),
+            torch.cat([times, unknown], dim=1),
+            torch.zeros_like(labels[:, 0]),
+        )
 
     def evidence(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Return how much more probable a clip's sound makes each label, in nats, [batch, 521].
@@ -173,6 +196,23 @@ class LabelSet(Adapter):
         at = before.gather(1, moment[:, None, None].expand(-1, 1, labels.shape[1]))[:, 0]
         times = torch.where(at > DECIDED, EARLIER, torch.where(at < 1.0 - DECIDED, LATER, ANY_TIME))
         return torch.where((best > 0.0)[:, None] & real[:, 0], times, ANY_TIME)
+
+    def voice(self, speech: Tensor, pitches: Tensor, mask: Tensor) -> Tensor:
+        """Tell whose voice speaks: MALE_VOICE, FEMALE_VOICE or, where pitch does not tell, NOTHING.
+
+        Args:
+            speech: logits of the class, [batch, frames].
+            pitches: shares of low, high and any voice, [batch, frames, 3].
+            mask: bool [batch, frames], True for real frames.
+
+        Returns:
+            int64 [batch].
+        """
+        low, high, voiced = (pitches * (speech.sigmoid() * mask)[..., None]).sum(1).unbind(-1)
+        heard = voiced > VOICED_FRAMES
+        male = heard & (low > MALE_LOW * voiced)
+        female = heard & (high > FEMALE_HIGH * voiced) & (low < FEMALE_LOW * voiced)
+        return torch.where(male, MALE_VOICE, torch.where(female, FEMALE_VOICE, NOTHING))
 
     def embed(
         self, labels: Tensor, strengths: Tensor, times: Tensor, style: Tensor
