@@ -1,4 +1,4 @@
-"""The label-set adapter: evidence against numpy, sets against brute force, times against planted answers."""
+"""The label-set adapter: evidence against numpy, sets against brute force, the rest against the planted."""
 
 import itertools
 
@@ -16,7 +16,10 @@ from otoscribe.learn.adapters.label_set import (
     LIMIT,
     MALE_VOICE,
     NOTHING,
+    PITCHES,
     PLACES,
+    SPEECH,
+    SPEECH_EVIDENCE,
     STRENGTHS,
     LabelSet,
 )
@@ -29,7 +32,9 @@ COUNTS = [40.0, 9.0, 25.0, 2.0, 60.0, 1.0]
 def adapter() -> LabelSet:
     """Return an adapter with calibration, prior and sets that were made up."""
     torch.manual_seed(0)
-    adapter = LabelSet(LabelSet.Settings(d_model=16, heads=2, head_dim=8, ff=32, sets=len(SETS)), CLASSES)
+    adapter = LabelSet(
+        LabelSet.Settings(d_model=16, heads=2, head_dim=8, ff=32, sets=len(SETS)), CLASSES + PITCHES
+    )
     generator = torch.Generator().manual_seed(1)
     adapter.coefficients.copy_(torch.tensor([0.7, 0.2, 0.9, -0.8]))
     adapter.intercept.fill_(0.4)
@@ -41,6 +46,12 @@ def adapter() -> LabelSet:
 
 def random_logits(clips: int, frames: int, seed: int = 0) -> Tensor:
     return 4.0 * torch.randn(clips, frames, CLASSES, generator=torch.Generator().manual_seed(seed)) - 4.0
+
+
+def hearing(logits: Tensor, low: float = 0.0, high: float = 0.0) -> Tensor:
+    """Put the shares of low, high and any voice beside logits."""
+    shares = torch.tensor([low, high, low + high]).expand(*logits.shape[:2], PITCHES)
+    return torch.cat([logits, shares], dim=-1)
 
 
 def whole(logits: Tensor) -> Tensor:
@@ -174,26 +185,66 @@ def embedded(adapter: LabelSet, logits: Tensor, labels: list[int], times: list[i
 def test_memory_is_the_style_and_the_labels_with_strength_and_time(adapter: LabelSet) -> None:
     logits = sounding({3: (0, 8), 7: (12, 20)})
     adapter.log_counts.zero_()
-    memory, mask = adapter(logits, None)
-    assert memory.shape == (1, 1 + PLACES, adapter.width)
+    memory, mask = adapter(hearing(logits), None)
+    assert memory.shape == (1, 2 + PLACES, adapter.width)
     assert mask is not None
-    assert mask[0].tolist() == [True] * 3 + [False] * (PLACES - 2)
+    assert mask[0].tolist() == [True] * 3 + [False] * (PLACES - 1)
     right = embedded(adapter, logits, [3, 7], [EARLIER, LATER])
     torch.testing.assert_close(memory[:, :3], right, rtol=1e-5, atol=1e-5)
     wrong = embedded(adapter, logits, [3, 7], [ANY_TIME, ANY_TIME])
     assert not torch.allclose(memory[:, :3], wrong, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "voice"),
+    [
+        (0.5, 0.0, MALE_VOICE),
+        (0.0, 0.5, FEMALE_VOICE),
+        (0.4, 0.1, MALE_VOICE),
+        (0.2, 0.3, NOTHING),
+        (0.04, 0.46, NOTHING),
+        (0.02, 0.0, NOTHING),
+        (0.0, 0.0, NOTHING),
+    ],
+)
+def test_a_clear_voice_is_a_mans_or_a_womans(adapter: LabelSet, low: float, high: float, voice: int) -> None:
+    logits = sounding({SPEECH: (0, 20)})
+    pitches = hearing(logits, low, high)[..., CLASSES:]
+    assert adapter.voice(logits[..., SPEECH], pitches, whole(logits)).tolist() == [voice]
+    half = torch.arange(20)[None] < 10
+    swapped = torch.where(half[..., None], pitches, pitches[..., [1, 0, 2]])
+    assert adapter.voice(logits[..., SPEECH], swapped, half).tolist() == [voice]
+
+
+def test_pitch_counts_only_where_speech_is_heard(adapter: LabelSet) -> None:
+    logits = sounding({SPEECH: (0, 10)})
+    pitches = hearing(logits, low=0.5)[..., CLASSES:].clone()
+    pitches[:, 10:] = pitches[:, 10:][..., [1, 0, 2]]  # a whistle, say
+    assert adapter.voice(logits[..., SPEECH], pitches, whole(logits)).tolist() == [MALE_VOICE]
+
+
+def test_the_last_place_is_the_voice_if_speech_is_heard(adapter: LabelSet) -> None:
+    speaking, silent = sounding({SPEECH: (0, 20)}), sounding({3: (0, 20)})
+    for logits, speaks in ((speaking, True), (silent, False)):
+        evidence = adapter.evidence(logits, whole(logits))
+        assert bool(evidence[0, SPEECH] > SPEECH_EVIDENCE) is speaks
+        _, mask = adapter(hearing(logits, low=0.5), None)
+        assert bool(mask[0, -1]) is speaks
+    man, _ = adapter(hearing(speaking, low=0.5), None)
+    woman, _ = adapter(hearing(speaking, high=0.5), None)
+    assert not torch.allclose(man[:, -1], woman[:, -1], atol=1e-3)
+
+
 def test_logits_beyond_the_limit_count_as_the_limit(adapter: LabelSet) -> None:
     logits = 10.0 * random_logits(1, 6)
-    memory, _ = adapter(logits, None)
-    assert torch.equal(adapter(logits.clamp(-LIMIT, LIMIT), None)[0], memory)
+    memory, _ = adapter(hearing(logits), None)
+    assert torch.equal(adapter(hearing(logits.clamp(-LIMIT, LIMIT)), None)[0], memory)
 
 
 def test_memory_does_not_change_with_padding(adapter: LabelSet) -> None:
-    logits = random_logits(3, 6, seed=5)
-    memory, mask = adapter(logits, None)
-    padded = torch.nn.functional.pad(logits, (0, 0, 0, 4), value=30.0)
+    features = hearing(random_logits(3, 6, seed=5), low=0.3, high=0.1)
+    memory, mask = adapter(features, None)
+    padded = torch.nn.functional.pad(features, (0, 0, 0, 4), value=30.0)
     found, found_mask = adapter(padded, torch.arange(10).expand(3, -1) < 6)
     assert torch.equal(mask, found_mask)
     torch.testing.assert_close(found[mask], memory[mask], rtol=1e-5, atol=1e-5)
@@ -217,11 +268,11 @@ def test_what_stands_in_a_place_without_a_label_changes_no_other_place(adapter: 
 
 
 def test_captions_are_asked_for_in_the_first_corpus_style(adapter: LabelSet) -> None:
-    logits = random_logits(1, 3)
-    memory, _ = adapter(logits, None)
+    features = hearing(random_logits(1, 3))
+    memory, _ = adapter(features, None)
     with torch.no_grad():
         adapter.styles.weight[1] += 1.0
-    assert torch.equal(adapter(logits, None)[0], memory)
+    assert torch.equal(adapter(features, None)[0], memory)
     with torch.no_grad():
         adapter.styles.weight[0] += torch.arange(adapter.width)
-    assert not torch.equal(adapter(logits, None)[0], memory)
+    assert not torch.equal(adapter(features, None)[0], memory)
