@@ -15,7 +15,7 @@ STAGES = [
     *("errors", "files", "registry", "settings"),
     *("audio", "vocabulary", "search", "bundle", "captioner"),
     "metrics.*",
-    *("learn", "learn.features", "learn.encoders.*", "learn.store"),
+    *("learn", "learn.features", "learn.pitch", "learn.encoders.*", "learn.store"),
     *("learn.attention", "learn.adapters.*", "learn.words.*", "learn.decoder", "learn.model"),
     *("learn.pairs", "learn.batches", "learn.run", "learn.trainer", "learn.export"),
     "cli.*",

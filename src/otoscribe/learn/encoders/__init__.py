@@ -69,9 +69,6 @@ class Encoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def embed(self, patches: Tensor) -> dict[str, Tensor]:
-        """Return the outputs [..., width] of log-mel patches [..., patch_frames, mel_bands], by name."""
-
     def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
         """Encode equally long clips.
 
@@ -81,7 +78,6 @@ class Encoder(nn.Module, ABC):
         Returns:
             Every output of `spec.outputs`, float32 [batch, frames(samples), width].
         """
-        return self.embed(self.patches(waveforms))
 
     def frames(self, samples: int) -> int:
         """Return how many embeddings a clip of `samples` samples gives, at least 1."""

@@ -115,6 +115,10 @@ class CompactYamnet(Encoder):
             raise WeightsError(f"{path} is damaged or no compact YAMNet ({error}). Make it again.") from error
         return encoder
 
+    def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """Return embeddings, logits and scores [batch, frames, width] of equally long clips."""
+        return self.embed(self.patches(waveforms))
+
     def embed(self, patches: Tensor) -> dict[str, Tensor]:
         """Return embeddings, logits and scores [..., width] of patches [..., 96, 64]."""
         return outputs(self.trunk, self.classifier, patches)

@@ -120,6 +120,10 @@ class Yamnet(Encoder):
         encoder.load_state_dict(read_weights(path, cls.spec.weights_bytes, cls.spec.weights_sha256))
         return encoder
 
+    def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
+        """Return embeddings, logits and scores [batch, frames, width] of equally long clips."""
+        return self.embed(self.patches(waveforms))
+
     def embed(self, patches: Tensor) -> dict[str, Tensor]:
         """Return embeddings, logits and scores [..., width] of patches [..., 96, 64]."""
         return outputs(self.trunk, self.classifier, patches)
