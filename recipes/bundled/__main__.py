@@ -100,12 +100,12 @@ class Recipe:
         ]
         held_out = examples.make(corpus.audiocaps(self.data, "val"), self.classes, lexis, 0)
         vocabulary = Vocabulary.from_captions((example.caption for example in training), MINIMUM_COUNT)
-        encoder = CompactYamnetVoice.load(distil(self.data, self.work, self.log), 0.5)
         model = self.model(training, vocabulary)
         self.words_half(
             model, words.Words(training, vocabulary), words.Words(held_out, vocabulary), vocabulary
         )
         recordings = corpus.pairs(self.data)
+        encoder = CompactYamnetVoice.load(distil(self.data, self.work, self.log), 0.5)
         heard = hearing.outputs(encoder, [pair.path for pair in recordings], SETTINGS.encoder.output)
         labels = calibrate.labels(self.data, recordings, self.classes, lexis)
         calibrate.fit(label_set(model), [heard[i] for i in labels], list(labels.values()))

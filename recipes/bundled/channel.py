@@ -3,8 +3,9 @@
 There are nearly fifty thousand clips with labels and captions and none of their audio, so the decoder
 would train on what raters ticked and then be given what an encoder guesses. The channel guesses as the
 encoder does: true labels get evidence like that measured on real clips, classes that the encoder confuses
-with them get some too, and the adapter's own search then finds the most probable set. Its numbers were
-measured on the labels of the validation recordings that come from AudioCaps (51 clips).
+with them get some too, and the adapter's own search then finds the most probable set. Its numbers are
+near those measured on the 51 validation recordings that come from AudioCaps, and such that the sets which it
+leads to are as often right as there: F1 against the true labels .61 in both, of sets of 4.3 and 4.5 labels.
 """
 
 import numpy as np
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from otoscribe.learn.adapters.label_set import CLASSES
 
-TRUE_MEAN, TRUE_SPREAD = 3.04, 2.06
+TRUE_MEAN, TRUE_SPREAD = 3.3, 2.0
 """Evidence, in nats, of labels that hold."""
 SIMILARITIES = (-1.0, 0.0, 0.37, 0.63, 0.79, 0.89, 0.96, 1.0)
 FALSE_MEANS = (-0.65, -0.63, -0.6, 0.0, 0.7, 1.6, 2.6, 2.6)
 """Mean evidence of a class that does not hold, by its largest similarity to one that does."""
-FALSE_SPREAD, SIMILAR_SPREAD = 1.65, 0.5
+FALSE_SPREAD, SIMILAR_SPREAD = 0.9, 0.7
 """Its standard deviation, and how much that grows up to similarity 1."""
 SHARED = 0.7
 """How much of the noise in true labels' evidence is shared with the classes like them."""

@@ -44,13 +44,13 @@ def ticked(data: Path) -> dict[str, tuple[str, ...]]:
 def audiocaps(data: Path, split: str) -> list[Clip]:
     """Read AudioCaps `train` or `val` with labels, one clip per recording.
 
-    The validation recordings that stem from `train` are left out of it.
+    The recordings that captions are compared on are left out of either.
     """
     labels = ticked(data)
     captions: dict[str, list[str]] = defaultdict(list)
     for row in rows(data / "captions" / f"audiocaps_{split}.csv"):
         captions[row["youtube_id"]].append(row["caption"])
-    hidden = visible_ids(data) if split == "train" else frozenset()
+    hidden = visible_ids(data)
     return [
         Clip(clip_id, tuple(texts), labels.get(clip_id, ()))
         for clip_id, texts in captions.items()

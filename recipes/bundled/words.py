@@ -76,7 +76,7 @@ class Sharpening:
     clips: int = 32
     samples: int = 5
     references: int = 5
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     warmup: int = 20
     cross_entropy: float = 0.1
     clip: float = 1.0
