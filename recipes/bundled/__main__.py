@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from otoscribe.captioner import BUNDLED
+from otoscribe.captioner import BUNDLED, Captioner
 from otoscribe.files import write_text
 from otoscribe.learn.adapters.label_set import CLASSES, NOTHING, PLACES, LabelSet
 from otoscribe.learn.decoder import DecoderSettings
@@ -57,7 +57,6 @@ SETTINGS = ModelSettings(
 """The model; how many label sets there are follows from the captions."""
 SEARCH = Search(beam=4, maximum_words=20)
 """How the bundled model decodes."""
-RATE = 16000
 
 
 def main() -> None:
@@ -111,8 +110,10 @@ class Recipe:
         calibrate.fit(label_set(model), [heard[i] for i in labels], list(labels.values()))
         model.encoder = encoder
         run = self.assemble(model, vocabulary)
-        self.export(run)
-        self.evaluate(model.eval(), vocabulary, heard, labels, lexis, training, held_out)
+        unnamed = self.export(run, None)
+        table = self.evaluate(unnamed, model.eval(), vocabulary, heard, labels, lexis, training, held_out)
+        card = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
+        self.ship(self.export(run, card.replace("@TABLE@", table)))
 
     def log(self, text: str) -> None:
         """Print a line with the seconds since the start, and keep it in the work folder."""
@@ -190,19 +191,17 @@ class Recipe:
         save_tensors(run / "model.safetensors", model.state_dict(), notes)
         return run
 
-    def export(self, run: Path) -> None:
-        """Export the run, and put the bundle into the package."""
+    def export(self, run: Path, card: str | None) -> Path:
+        """Export the run as a bundle with a card."""
         bundle = self.work / NAME
         shutil.rmtree(bundle, ignore_errors=True)
-        card = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
         difference = export(run, bundle, search=SEARCH, card=card, float16=True)
-        shutil.rmtree(BUNDLED, ignore_errors=True)
-        shutil.copytree(bundle, BUNDLED)
-        size = sum(file.stat().st_size for file in BUNDLED.iterdir()) / 1e6
-        self.log(f"export: {size:.2f} MB, log-probabilities differ by {difference:.1e}")
+        self.log(f"export: log-probabilities differ by {difference:.1e}")
+        return bundle
 
     def evaluate(
         self,
+        bundle: Path,
         model: CaptionModel,
         vocabulary: Vocabulary,
         heard: Sequence[Tensor],
@@ -210,10 +209,17 @@ class Recipe:
         lexis: Lexicon,
         training: Sequence[Example],
         held_out: Sequence[Example],
-    ) -> None:
-        """Caption the validation recordings, also with a calibration that never saw the scored half."""
+    ) -> str:
+        """Caption the validation recordings with the bundle, and return a table of how good that is.
+
+        Beside it stand the baselines, and the model calibrated on other recordings than the scored ones.
+        """
         recordings = corpus.pairs(self.data)
-        captions = evaluate.captions(model, vocabulary, heard, SEARCH)
+        captioner = Captioner(bundle)
+        captions = [captioner.caption(pair.path).caption for pair in recordings]
+        unrounded = evaluate.captions(model, vocabulary, heard, SEARCH)
+        same = sum(one == other for one, other in zip(captions, unrounded, strict=True))
+        self.log(f"evaluate: {same} of {len(captions)} captions are those of the float32 model")
         for pair, caption in zip(recordings, captions, strict=True):
             self.log(f"{pair.path.name}: {caption} | {pair.captions[0]}")
         crossed = calibrate.crossed(
@@ -221,17 +227,32 @@ class Recipe:
         )
         posteriors = evaluate.posteriors(label_set(model), heard)
         first = [example for example in training if example.style == 0]
-        ticked = evaluate.ticked(first)
-        systems = {
-            "one constant caption": [evaluate.constant(held_out, first)] * len(recordings),
-            "retrieval, classes from words": evaluate.retrieved(
-                posteriors, evaluate.spoken_of(lexis, first), first
-            ),
-            "retrieval, classes from labels": evaluate.retrieved(posteriors, ticked, first),
-            NAME: captions,
-            f"{NAME}, calibrated on other clips": crossed,
-        }
-        evaluate.table(recordings, systems, self.log)
+        table = evaluate.table(
+            recordings,
+            {
+                "one constant caption": [evaluate.constant(held_out, first)] * len(recordings),
+                "most central of the 30 nearest captions, classes from words": evaluate.retrieved(
+                    posteriors, evaluate.spoken_of(lexis, first), first
+                ),
+                "most central of the 30 nearest captions, classes from labels": evaluate.retrieved(
+                    posteriors, evaluate.ticked(first), first
+                ),
+                f"**{NAME}**": captions,
+                f"{NAME}, calibrated on other clips": crossed,
+            },
+        )
+        self.log(f"CIDEr-D\n{table}")
+        return table
+
+    def ship(self, bundle: Path) -> None:
+        """Put the bundle into the package, whole or not at all."""
+        size = sum(file.stat().st_size for file in bundle.iterdir()) / 1e6
+        staged = BUNDLED.with_name(f".{BUNDLED.name}.new")
+        shutil.rmtree(staged, ignore_errors=True)
+        shutil.copytree(bundle, staged)
+        shutil.rmtree(BUNDLED, ignore_errors=True)
+        staged.rename(BUNDLED)
+        self.log(f"shipped: {size:.2f} MB")
 
 
 if __name__ == "__main__":

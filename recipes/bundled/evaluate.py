@@ -1,7 +1,7 @@
 """How good the captions are, on the validation recordings, beside captions that need no captioner."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -87,18 +87,20 @@ def spoken_of(lexicon: Lexicon, training: Sequence[Example]) -> NDArray[np.float
     return np.stack([lexicon.probabilities(example.caption) for example in training])
 
 
-def table(pairs: Sequence[Pair], systems: dict[str, list[str]], log: Callable[[str], None]) -> None:
-    """Log each system's CIDEr-D ± bootstrap SD, over all clips and those from AudioCaps."""
+def table(pairs: Sequence[Pair], systems: dict[str, list[str]]) -> str:
+    """Return a table of CIDEr-D ± bootstrap SD, over all recordings and over those from AudioCaps."""
     index = scorer(pairs)
     audiocaps = np.array([pair.corpus == "audiocaps" for pair in pairs])
+    lines = [f"| system | all {len(pairs)} | AudioCaps ({audiocaps.sum()}) | words |", "|---|---|---|---|"]
     for name, texts in systems.items():
         _, scores = index.score([words_of(text) for text in texts])
         part = scores[audiocaps]
-        length = np.mean([len(text.split()) for text in texts])
-        log(
-            f"{name:40} {scores.mean():.3f} ± {spread(scores):.3f}   AudioCaps {part.mean():.3f} ± "
-            f"{spread(part):.3f}   Clotho {scores[~audiocaps].mean():.3f}   {length:.1f} words"
+        length = np.mean([len(words_of(text)) for text in texts])
+        lines.append(
+            f"| {name} | {scores.mean():.3f} ± {spread(scores):.3f} | {part.mean():.3f} ± {spread(part):.3f} "
+            f"| {length:.1f} |"
         )
+    return "\n".join(lines)
 
 
 def ticked(training: Sequence[Example]) -> NDArray[np.float32]:
