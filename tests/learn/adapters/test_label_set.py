@@ -11,6 +11,7 @@ from otoscribe.learn.adapters.label_set import (
     ANY_TIME,
     CLASSES,
     EARLIER,
+    EVIDENCE_WEIGHT,
     FEMALE_VOICE,
     LATER,
     LIMIT,
@@ -18,6 +19,7 @@ from otoscribe.learn.adapters.label_set import (
     NOTHING,
     PITCHES,
     PLACES,
+    PRIOR_WEIGHT,
     SPEECH,
     SPEECH_EVIDENCE,
     STRENGTHS,
@@ -94,8 +96,8 @@ def test_the_most_probable_set_is_the_one_that_brute_force_finds(adapter: LabelS
     chosen = set()
     for row in range(len(evidence)):
         scores = [
-            adapter.prior_weight * np.log(count)
-            + adapter.evidence_weight * sum(float(evidence[row, label]) for label in labels)
+            PRIOR_WEIGHT * np.log(count)
+            + EVIDENCE_WEIGHT * sum(float(evidence[row, label]) for label in labels)
             for labels, count in zip(SETS, COUNTS, strict=True)
         ]
         best = SETS[int(np.argmax(scores))]

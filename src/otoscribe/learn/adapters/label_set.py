@@ -27,6 +27,11 @@ NOTHING = CLASSES + 2
 """Fills up the places of a set that has fewer labels than others."""
 PLACES = 10
 """The most labels that a set has."""
+PRIOR_WEIGHT = 1.0
+"""Weight of a set's log-count."""
+EVIDENCE_WEIGHT = 0.6
+"""Weight of the labels' evidence; below 1, as classes that mean the same agree more than independent witnesses
+would."""
 STRENGTHS = (1.0, 2.7, 4.2)
 """Evidence, in nats, that separates the four strengths of a label; strength 0 means not known."""
 ANY_TIME, EARLIER, LATER = 0, 1, 2
@@ -51,13 +56,14 @@ SPEECH_EVIDENCE = 2.0
 
 @ADAPTERS.register("label_set")
 class LabelSet(Adapter):
-    """Most probable label set as memory; takes the output "hearing" of `compact_yamnet_voice`.
+    """Most probable label set as memory: the adapter of the bundled model, its encoder and its recipe.
 
-    The logistic model and the sets are fitted by the recipe of the bundled model, and kept with the weights.
+    It takes the output "hearing" of `compact_yamnet_voice` and no other. Its logistic model and its sets are
+    buffers that only the recipe in `recipes/bundled` fits; without that, each set is one class.
     """
 
     class Settings(settings.Settings):
-        """Shape of the memory, and how evidence and prior are weighed."""
+        """Shape of the memory, and how many sets and styles there are."""
 
         name: Literal["label_set"] = "label_set"
         d_model: int = Field(default=192, gt=0)
@@ -74,11 +80,6 @@ class LabelSet(Adapter):
         """How many label sets have a prior; until they are fitted, each is one class."""
         styles: int = Field(default=2, gt=0)
         """Corpora of captions whose style was learned; captions are written in the first one's."""
-        prior_weight: float = Field(default=1.0, ge=0.0)
-        """Weight of a set's log-count."""
-        evidence_weight: float = Field(default=0.6, ge=0.0)
-        """Weight of the labels' evidence; below 1, as classes that mean the same agree more than independent
-        witnesses would."""
 
     input_width = CLASSES + PITCHES
 
@@ -91,8 +92,6 @@ class LabelSet(Adapter):
     def __init__(self, settings: Settings, width: int) -> None:
         super().__init__(settings, width)
         self.width = settings.d_model
-        self.prior_weight = settings.prior_weight
-        self.evidence_weight = settings.evidence_weight
         self.register_buffer("coefficients", torch.tensor([1.0] + [0.0] * (FEATURES - 1)))
         self.register_buffer("intercept", torch.zeros(()))
         self.register_buffer("class_prior", torch.full((CLASSES,), 1.0 / CLASSES))
@@ -168,7 +167,7 @@ class LabelSet(Adapter):
         # The three labels that are never heard, NOTHING among them, carry no evidence.
         padded = torch.cat([evidence, evidence.new_zeros(len(evidence), 3)], dim=1)
         total = padded[:, members].sum(-1)
-        posterior = self.prior_weight * self.log_counts + self.evidence_weight * total
+        posterior = PRIOR_WEIGHT * self.log_counts + EVIDENCE_WEIGHT * total
         return members[posterior.argmax(1)]
 
     def strength(self, evidence: Tensor) -> Tensor:
