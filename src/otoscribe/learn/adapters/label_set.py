@@ -30,8 +30,8 @@ PLACES = 10
 PRIOR_WEIGHT = 1.0
 """Weight of a set's log-count."""
 EVIDENCE_WEIGHT = 0.6
-"""Weight of the labels' evidence; below 1, as classes that mean the same agree more than independent witnesses
-would."""
+"""Weight of the labels' evidence; below 1, as classes that mean the same agree more than independent
+witnesses would."""
 STRENGTHS = (1.0, 2.7, 4.2)
 """Evidence, in nats, that separates the four strengths of a label; strength 0 means not known."""
 ANY_TIME, EARLIER, LATER = 0, 1, 2
