@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otoscribe import audio
-from otoscribe.bundle import Bundle, Memory, OnnxStepper
+from otoscribe.bundle import Bundle, Memory
 from otoscribe.errors import AudioError, BundleError, OtoscribeError
 from otoscribe.search import Hypothesis, Search, search
+from otoscribe.stepper import OnnxStepper
 
 BUNDLED = Path(__file__).parent / "bundled"
 """The model that ships inside the package."""

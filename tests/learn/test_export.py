@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from otoscribe import audio
-from otoscribe.bundle import Bundle, OnnxStepper
+from otoscribe.bundle import Bundle
 from otoscribe.errors import BundleError, RunError
 from otoscribe.learn import export as exporter
 from otoscribe.learn.batches import pad
@@ -19,6 +19,7 @@ from otoscribe.learn.export import TOLERANCE, export, largest_difference
 from otoscribe.learn.model import CaptionModel, TorchStepper
 from otoscribe.learn.run import RunSettings, load_run, save_tensors
 from otoscribe.search import Hypothesis, Search, search
+from otoscribe.stepper import OnnxStepper
 from otoscribe.vocabulary import START, Vocabulary
 
 SETTINGS = {

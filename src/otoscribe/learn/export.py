@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from otoscribe import __version__
-from otoscribe.bundle import Bundle, OnnxStepper, write_manifest
+from otoscribe.bundle import Bundle, write_manifest
 from otoscribe.errors import RunError
 from otoscribe.files import write_text
 from otoscribe.learn.encoders import ENCODERS
 from otoscribe.learn.model import CaptionModel
 from otoscribe.learn.run import RunSettings, load_run
 from otoscribe.search import Search
+from otoscribe.stepper import OnnxStepper
 from otoscribe.vocabulary import START
 
 TOLERANCE = 1e-4
