@@ -19,7 +19,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from otoscribe.errors import RunError, SettingsError
 from otoscribe.files import write_text, written_whole
@@ -112,7 +113,7 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
     return model.eval(), vocabulary, settings
 
 
-def restore(model: CaptionModel, weights: dict[str, Tensor], path: Path) -> None:
+def restore(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """Give a model the weights read from `path`.
 
     Raises:
@@ -125,6 +126,37 @@ def restore(model: CaptionModel, weights: dict[str, Tensor], path: Path) -> None
             f"The weights in {path} do not fit the run's settings and vocabulary: one of the files was "
             f"changed. Restore it from a copy, or delete the run's folder and train again."
         ) from error
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimizer, notes: Mapping[str, Any]) -> None:
+    """Write what training needs to go on: weights, the optimiser's state, and JSON-able notes."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in state.items()}
+    save_tensors(path, tensors, notes)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimiser: Optimizer) -> dict[str, Any] | None:
+    """Restore what `save_checkpoint` wrote, and return its notes; None, and nothing done, without a file.
+
+    Raises:
+        RunError: the file is damaged, or its weights are another model's.
+    """
+    if not path.is_file():
+        return None
+    tensors, notes = load_tensors(path)
+    weights: dict[str, Tensor] = {}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        if part == "model":
+            weights[rest] = tensor
+        elif part == "optimiser":
+            index, key = rest.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    restore(model, weights, path)
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return notes
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:

@@ -15,7 +15,14 @@ from otoscribe.files import write_text
 from otoscribe.learn.batches import Batch, Split, training_batches, validation_batches
 from otoscribe.learn.encoders import Encoder
 from otoscribe.learn.model import CaptionModel
-from otoscribe.learn.run import RunSettings, TrainingSettings, claim, load_tensors, restore, save_tensors
+from otoscribe.learn.run import (
+    RunSettings,
+    TrainingSettings,
+    claim,
+    load_checkpoint,
+    save_checkpoint,
+    save_tensors,
+)
 from otoscribe.settings import Settings, run_id
 from otoscribe.vocabulary import PAD, Vocabulary
 
@@ -95,9 +102,7 @@ def train(
     optimiser = torch.optim.Adam(
         model.parameters(), options.learning_rate, (options.beta1, options.beta2), options.epsilon
     )
-    history: list[Epoch] = []
-    if (run / "last.safetensors").exists():
-        history = _resume(run / "last.safetensors", model, optimiser, data)
+    history = _resumed(run / "last.safetensors", model, optimiser, data)
     for epoch in history:
         report(epoch)
     while not finished(history, options):
@@ -107,7 +112,8 @@ def train(
             if encoder is not None:
                 weights |= {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
             save_tensors(run / "model.safetensors", weights, history[-1].model_dump())
-        _save(run / "last.safetensors", model, optimiser, data, history)
+        notes = {"data": data, "history": [epoch.model_dump() for epoch in history]}
+        save_checkpoint(run / "last.safetensors", model, optimiser, notes)
         write_text(run / "log.csv", _log(history))
         report(history[-1])
     write_text(run / "done", f"best epoch {best_epoch(history).epoch} of {len(history)}\n")
@@ -183,37 +189,19 @@ def validation_loss(model: CaptionModel, split: Split, pairs: int) -> float:
     return total / tokens
 
 
-def _save(
-    path: Path,
-    model: CaptionModel,
-    optimiser: torch.optim.Adam,
-    data: dict[str, str],
-    history: Sequence[Epoch],
-) -> None:
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
-    save_tensors(path, tensors, {"data": data, "history": [epoch.model_dump() for epoch in history]})
-
-
-def _resume(
+def _resumed(
     path: Path, model: CaptionModel, optimiser: torch.optim.Adam, data: dict[str, str]
 ) -> list[Epoch]:
-    tensors, notes = load_tensors(path)
+    """Restore model and optimiser from a checkpoint, if there is one, and return the epochs behind it."""
+    notes = load_checkpoint(path, model, optimiser)
+    if notes is None:
+        return []
     if notes["data"] != data:
         changed = " and ".join(name for name in data if notes["data"].get(name) != data[name])
         raise RunError(
             f"The run in {path.parent} was started with other {changed} data, so it cannot go on. "
             f"Choose another folder of runs, or delete this run."
         )
-    weights = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")}
-    restore(model, weights, path)
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, part = name.split(".")
-            state.setdefault(int(index), {})[part] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return [Epoch.model_validate(epoch) for epoch in notes["history"]]
 
 
