@@ -39,11 +39,15 @@ from otoscribe.learn.run import RunSettings, TrainingSettings, load_tensors, sav
 from otoscribe.learn.words.random import RandomWords
 from otoscribe.search import Search
 from otoscribe.vocabulary import Vocabulary
-from recipes.bundled import calibrate, corpus, evaluate, examples, hearing, lexicon, words
+from recipes.bundled import calibrate, corpus, evaluate, examples, lexicon
 from recipes.bundled.channel import Channel
 from recipes.bundled.distil import distil
 from recipes.bundled.examples import Example
+from recipes.bundled.learn import Learning, Words, learn
 from recipes.bundled.lexicon import Lexicon
+from recipes.bundled.listener import Listener
+from recipes.bundled.recordings import class_similarity, encoder_outputs, unlabelled
+from recipes.bundled.sharpen import Sharpening, held_out_score, sharpen
 
 NAME = "otoscribe-small-1"
 MINIMUM_COUNT = 5
@@ -100,12 +104,10 @@ class Recipe:
         held_out = examples.make(corpus.audiocaps(self.data, "val"), self.classes, lexis, 0)
         vocabulary = Vocabulary.from_captions((example.caption for example in training), MINIMUM_COUNT)
         model = self.model(training, vocabulary)
-        self.words_half(
-            model, words.Words(training, vocabulary), words.Words(held_out, vocabulary), vocabulary
-        )
+        self.words_half(model, Words(training, vocabulary), Words(held_out, vocabulary), vocabulary)
         recordings = corpus.pairs(self.data)
         encoder = CompactYamnetVoice.load(distil(self.data, self.work, self.log), 0.5)
-        heard = hearing.outputs(encoder, [pair.path for pair in recordings], SETTINGS.encoder.output)
+        heard = encoder_outputs(encoder, [pair.path for pair in recordings], SETTINGS.encoder.output)
         labels = calibrate.labels(self.data, recordings, self.classes, lexis)
         calibrate.fit(label_set(model), [heard[i] for i in labels], list(labels.values()))
         model.encoder = encoder
@@ -138,8 +140,8 @@ class Recipe:
         path = self.work / "similarity.safetensors"
         if not path.is_file():
             teacher = Yamnet.load(self.data / "weights" / "yamnet.tflite", overlap=0.5)
-            clips = hearing.outputs(teacher, hearing.unlabelled(self.data), "logits")
-            save_tensors(path, {"similarity": torch.from_numpy(hearing.similarity(clips))}, {})
+            clips = encoder_outputs(teacher, unlabelled(self.data), "logits")
+            save_tensors(path, {"similarity": torch.from_numpy(class_similarity(clips))}, {})
             self.log("similarity: measured")
         similarity: NDArray[np.float32] = load_tensors(path)[0]["similarity"].numpy()
         return similarity
@@ -160,23 +162,19 @@ class Recipe:
         self.log(f"{len(training)} examples, {len(vocabulary)} words, {len(sets)} label sets")
         return model
 
-    def words_half(
-        self, model: CaptionModel, known: words.Words, unseen: words.Words, vocabulary: Vocabulary
-    ) -> None:
+    def words_half(self, model: CaptionModel, known: Words, unseen: Words, vocabulary: Vocabulary) -> None:
         """Train adapter, words and decoder."""
-        listener = words.Hearing(label_set(model), Channel(self.similarity()))
-        words.learn(
-            model, known, unseen, listener, words.Learning(), self.work / "learned.safetensors", self.log
-        )
-        words.sharpen(
+        listener = Listener(label_set(model), Channel(self.similarity()))
+        learn(model, known, unseen, listener, Learning(), self.work / "learned.safetensors", self.log)
+        sharpen(
             model,
             known,
             vocabulary,
             listener,
-            words.Sharpening(),
+            Sharpening(),
             self.work / "sharpened.safetensors",
             self.log,
-            lambda: words.held_out_score(model, unseen, vocabulary, listener, SEARCH),
+            lambda: held_out_score(model, unseen, vocabulary, listener, SEARCH),
         )
 
     def assemble(self, model: CaptionModel, vocabulary: Vocabulary) -> Path:
@@ -187,7 +185,7 @@ class Recipe:
         settings = RunSettings(model=model.settings, training=TrainingSettings())
         write_text(run / "settings.json", settings.model_dump_json(indent=2))
         write_text(run / "vocabulary.json", vocabulary.to_json())
-        notes = {"learning": asdict(words.Learning()), "sharpening": asdict(words.Sharpening())}
+        notes = {"learning": asdict(Learning()), "sharpening": asdict(Sharpening())}
         save_tensors(run / "model.safetensors", model.state_dict(), notes)
         return run
 

@@ -1,7 +1,6 @@
 """The recipe of the bundled model on toy captions: corpus, lexicon, examples, channel, both trainings."""
 
 import csv
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,12 +25,17 @@ from otoscribe.learn.words.random import RandomWords
 from otoscribe.metrics.cider import CiderD
 from otoscribe.vocabulary import END, PAD, START, Vocabulary
 from recipes.bundled import channel as channel_stage
-from recipes.bundled import checkpoint, corpus, examples, lexicon, words
+from recipes.bundled import corpus, examples, lexicon
+from recipes.bundled import learn as learn_stage
+from recipes.bundled import listener as listener_stage
+from recipes.bundled import sharpen as sharpen_stage
 from recipes.bundled.channel import Channel
 from recipes.bundled.corpus import Clip
 from recipes.bundled.examples import Example
+from recipes.bundled.learn import Learning, Words, learn, memory_of
 from recipes.bundled.lexicon import Lexicon
-from recipes.bundled.words import Hearing, Learning, Sharpening, Words
+from recipes.bundled.listener import Listener
+from recipes.bundled.sharpen import Sharpening, sample, sharpen
 
 DOG, RAIN, SIREN = 5, 6, 7
 NAMES = {DOG: "dog barks", RAIN: "rain falls", SIREN: "siren wails"}
@@ -112,8 +116,8 @@ def test_captions_of_validation_recordings_stay_out_of_training(data: Path) -> N
     assert corpus.clotho(data) == [Clip("one.wav", ("Rain", "Rain falls"), ())]
 
 
-def test_held_out_captions_and_pairs_are_read_whole(data: Path) -> None:
-    assert [clip.clip_id for clip in corpus.audiocaps(data, "val")] == ["v1", "seen"]
+def test_validation_recordings_stay_out_of_the_held_out_captions_and_are_read_whole(data: Path) -> None:
+    assert [clip.clip_id for clip in corpus.audiocaps(data, "val")] == ["v1"]
     first, second = corpus.pairs(data)
     assert (first.path, first.corpus) == (data / "pairs" / "audiocaps" / "x.flac", "audiocaps")
     assert second.captions == ("Hidden", "Hidden too")
@@ -265,79 +269,99 @@ def model_of() -> Callable[[Vocabulary], CaptionModel]:
     return make
 
 
-def listener(model: CaptionModel) -> Hearing:
+def listener_of(model: CaptionModel) -> Listener:
     assert isinstance(model.adapter, LabelSet)
-    return Hearing(model.adapter, Channel(np.eye(CLASSES, dtype=np.float32)))
+    return Listener(model.adapter, Channel(np.eye(CLASSES, dtype=np.float32)))
 
 
 def test_a_clean_example_is_heard_as_it_is(model_of: Callable[[Vocabulary], CaptionModel]) -> None:
-    hearing = listener(model_of(Vocabulary.from_captions(["a"])))
+    listener = listener_of(model_of(Vocabulary.from_captions(["a"])))
     given = [example((DOG, RAIN), "a dog"), example((SIREN,), "a siren", style=1)]
-    labels, strengths, times, styles = hearing(given, clean=1.0, seed=0)
+    labels, strengths, times, styles = listener(given, clean=1.0, seed=0)
     assert labels.shape == strengths.shape == times.shape
     assert [set(row) - {NOTHING} for row in labels.tolist()] == [{DOG, RAIN}, {SIREN}]
     assert styles.tolist() == [0, 1]
     assert bool((strengths[labels < CLASSES] > 0).all())
     assert bool((strengths[labels >= CLASSES] == 0).all())
-    for one, other in zip(hearing(given, clean=0.0, seed=1), hearing(given, clean=0.0, seed=1), strict=True):
+    for one, other in zip(
+        listener(given, clean=0.0, seed=1), listener(given, clean=0.0, seed=1), strict=True
+    ):
         assert torch.equal(one, other)
 
 
 def test_told_times_and_voices_reach_the_places_of_their_labels(
     model_of: Callable[[Vocabulary], CaptionModel],
 ) -> None:
-    hearing = listener(model_of(Vocabulary.from_captions(["a"])))
+    listener = listener_of(model_of(Vocabulary.from_captions(["a"])))
     told = Example(0, "a dog then rain", (DOG, RAIN), {}, (MALE_VOICE,), {DOG: EARLIER, RAIN: LATER}, 0)
-    labels, strengths, times, _ = hearing([told] * 400, clean=1.0, seed=0)
+    labels, strengths, times, _ = listener([told] * 400, clean=1.0, seed=0)
     assert labels.shape[1] <= PLACES + 2
     ordered = (times[:, 0] == EARLIER) & (times[:, 1] == LATER)
     untold = times[:, 0] == ANY_TIME
-    assert float(ordered.float().mean()) == pytest.approx(words.TOLD_TIME, abs=0.1)
+    assert float(ordered.float().mean()) == pytest.approx(listener_stage.TOLD_TIME, abs=0.1)
     assert float((ordered | untold).float().mean()) > 0.9
     voices = labels[:, 2]
-    assert float((voices == MALE_VOICE).float().mean()) == pytest.approx(words.TOLD_VOICE, abs=0.08)
-    assert float((voices == FEMALE_VOICE).float().mean()) == pytest.approx(words.WRONG_VOICE, abs=0.04)
+    assert float((voices == MALE_VOICE).float().mean()) == pytest.approx(listener_stage.TOLD_VOICE, abs=0.08)
+    assert float((voices == FEMALE_VOICE).float().mean()) == pytest.approx(
+        listener_stage.WRONG_VOICE, abs=0.04
+    )
     assert bool((strengths[:, 2] == 0).all())
 
 
-def test_learning_goes_on_from_a_checkpoint_to_identical_weights(
-    model_of: Callable[[Vocabulary], CaptionModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def kill_at(step: int) -> Callable[[str], None]:
+    """Return a log that ends the stage when it is told of a step."""
+
+    def log(line: str) -> None:
+        if line.startswith((f"learn {step}:", f"sharpen {step}:")):
+            raise KeyboardInterrupt
+
+    return log
+
+
+@pytest.mark.parametrize("stage", ["learn", "sharpen"])
+def test_a_stage_goes_on_from_a_checkpoint_to_identical_weights(
+    stage: str,
+    model_of: Callable[[Vocabulary], CaptionModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(learn_stage, "STEPS_PER_CHECKPOINT", 3)
+    monkeypatch.setattr(sharpen_stage, "STEPS_PER_CHECKPOINT", 3)
     toy = toy_examples()
     vocabulary = Vocabulary.from_captions(e.caption for e in toy)
     known = Words(toy, vocabulary)
-    save = checkpoint.save
-    saved: list[int] = []
 
-    def save_and_keep(path: Path, model: CaptionModel, optimiser: torch.optim.Optimizer, step: int) -> None:
-        save(path, model, optimiser, step)
-        saved.append(step)
-        if step == 500 and path.name == "whole":
-            shutil.copy(path, tmp_path / "killed")
-
-    monkeypatch.setattr(checkpoint, "save", save_and_keep)
-
-    def trained(name: str) -> dict[str, torch.Tensor]:
+    def trained(name: str, log: Callable[[str], None]) -> dict[str, torch.Tensor]:
         model = model_of(vocabulary)
-        numbers = Learning(steps=502, batch=2, warmup=5)
-        words.learn(model, known, known, listener(model), numbers, tmp_path / name, silent)
+        listener = listener_of(model)
+        if stage == "learn":
+            learn(model, known, known, listener, Learning(steps=8, batch=2, warmup=5), tmp_path / name, log)
+        else:
+            numbers = Sharpening(steps=8, clips=4, samples=3, warmup=5, longest=6)
+            sharpen(model, known, vocabulary, listener, numbers, tmp_path / name, log, lambda: "")
         return model.state_dict()
 
-    whole = trained("whole")
-    assert saved == [0, 500, 502]
-    resumed = trained("killed")
-    assert saved[3:] == [500, 502]
+    whole = trained("whole", silent)
+    with pytest.raises(KeyboardInterrupt):
+        trained("killed", kill_at(6))
+    lines: list[str] = []
+    resumed = trained("killed", lines.append)
+    # The checkpoint is written after its line is logged, so the last one there is of step 3.
+    assert lines[0].startswith(f"{stage} 3:")
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
+    assert any(
+        not torch.equal(value, model_of(vocabulary).state_dict()[name]) for name, value in whole.items()
+    )
 
 
-def said(model: CaptionModel, known: Words, hearing: Hearing) -> float:
+def said(model: CaptionModel, known: Words, listener: Listener) -> float:
     """Return the mean CIDEr-D of captions drawn for every clip."""
-    heard = hearing(known.examples, 1.0, 0)
+    heard = listener(known.examples, 1.0, 0)
     numbers = Sharpening(samples=20, longest=8)
     with torch.no_grad():
-        drawn = words._sample(model.eval(), words._memory(model, heard), numbers, seed=0)
+        drawn = sample(model.eval(), memory_of(model, heard), numbers, seed=0)
     texts = [[str(word) for word in row] for row in drawn]
     references = [[[str(word) for word in ids]] for ids in known.ids]
     clips = np.repeat(np.arange(len(known.ids)), numbers.samples)
@@ -351,9 +375,9 @@ def test_sharpening_raises_the_score_of_what_the_model_says(
     vocabulary = Vocabulary.from_captions(e.caption for e in toy)
     known = Words(toy, vocabulary)
     model = model_of(vocabulary)
-    hearing = listener(model)
-    words.learn(model, known, known, hearing, Learning(steps=100, batch=8, warmup=5), tmp_path / "l", silent)
-    before = said(model, known, hearing)
+    listener = listener_of(model)
+    learn(model, known, known, listener, Learning(steps=100, batch=8, warmup=5), tmp_path / "l", silent)
+    before = said(model, known, listener)
     numbers = Sharpening(steps=40, clips=16, samples=4, learning_rate=3e-3, warmup=5, longest=8)
-    words.sharpen(model, known, vocabulary, hearing, numbers, tmp_path / "s", silent, lambda: "")
-    assert said(model, known, hearing) > 1.15 * before > 0
+    sharpen(model, known, vocabulary, listener, numbers, tmp_path / "s", silent, lambda: "")
+    assert said(model, known, listener) > 1.15 * before > 0

@@ -13,7 +13,7 @@ from otoscribe.learn.adapters.label_set import LIMIT
 from otoscribe.learn.encoders import Encoder
 
 
-def outputs(encoder: Encoder, paths: Iterable[Path], name: str) -> list[Tensor]:
+def encoder_outputs(encoder: Encoder, paths: Iterable[Path], name: str) -> list[Tensor]:
     """Return an output of the encoder for each recording, float32 [frames, width]."""
     rate = encoder.spec.front_end.sample_rate
     with torch.inference_mode():
@@ -25,7 +25,7 @@ def unlabelled(data: Path) -> list[Path]:
     return sorted((data / "audio").glob("*/*.ogg"))
 
 
-def similarity(logits: Iterable[Tensor]) -> NDArray[np.float32]:
+def class_similarity(logits: Iterable[Tensor]) -> NDArray[np.float32]:
     """Return the correlation of every two classes' log mean scores over clips' logits, [classes, classes]."""
     means = torch.stack([clip.clamp(-LIMIT, LIMIT).sigmoid().mean(0) for clip in logits])
     similarity: NDArray[np.float32] = np.corrcoef((means + 1e-4).log().numpy().T).astype(np.float32)
