@@ -31,8 +31,8 @@ from otoscribe.captioner import BUNDLED, Captioner
 from otoscribe.files import write_text
 from otoscribe.learn.adapters.label_set import CLASSES, NOTHING, PLACES, LabelSet
 from otoscribe.learn.decoder import DecoderSettings
-from otoscribe.learn.encoders.compact_yamnet_voice import CompactYamnetVoice
 from otoscribe.learn.encoders.yamnet import Yamnet
+from otoscribe.learn.encoders.yamnet_voice import YamnetVoice
 from otoscribe.learn.export import export
 from otoscribe.learn.model import CaptionModel, EncoderSettings, ModelSettings
 from otoscribe.learn.run import RunSettings, TrainingSettings, load_tensors, save_tensors
@@ -41,7 +41,6 @@ from otoscribe.search import Search
 from otoscribe.vocabulary import Vocabulary
 from recipes.bundled import calibrate, corpus, evaluate, examples, lexicon
 from recipes.bundled.channel import Channel
-from recipes.bundled.distil import distil
 from recipes.bundled.examples import Example
 from recipes.bundled.learn import Learning, Words, learn
 from recipes.bundled.lexicon import Lexicon
@@ -53,7 +52,7 @@ NAME = "otoscribe-small-1"
 MINIMUM_COUNT = 5
 """Occurrences of a word in the training captions that make it part of the vocabulary."""
 SETTINGS = ModelSettings(
-    encoder=EncoderSettings(name="compact_yamnet_voice", overlap=0.5, output="hearing"),
+    encoder=EncoderSettings(name="yamnet_voice", overlap=0.5, output="hearing"),
     adapter=LabelSet.Settings(),
     words=RandomWords.Settings(width=192, spread=0.05),
     decoder=DecoderSettings(d_model=192, heads=4, head_dim=48, ff=768, tied=True),
@@ -106,7 +105,7 @@ class Recipe:
         model = self.model(training, vocabulary)
         self.words_half(model, Words(training, vocabulary), Words(held_out, vocabulary), vocabulary)
         recordings = corpus.pairs(self.data)
-        encoder = CompactYamnetVoice.load(distil(self.data, self.work, self.log), 0.5)
+        encoder = YamnetVoice.load(self.data / "weights" / "yamnet.tflite", overlap=0.5)
         heard = encoder_outputs(encoder, [pair.path for pair in recordings], SETTINGS.encoder.output)
         labels = calibrate.labels(self.data, recordings, self.classes, lexis)
         calibrate.fit(label_set(model), [heard[i] for i in labels], list(labels.values()))

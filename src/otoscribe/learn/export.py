@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.export import Dim
@@ -28,6 +29,9 @@ from otoscribe.vocabulary import START
 
 TOLERANCE = 1e-4
 """Largest difference of natural log-probabilities between torch and ONNX."""
+
+EXACT = 4e-7
+"""Relative difference that two ways of rounding to float32 may make."""
 
 _FRAMES = ("", "frames", "", "")
 _LISTEN_AXES = {"waveform": ("samples",), "memory_keys": _FRAMES, "memory_values": _FRAMES}
@@ -95,7 +99,8 @@ def export(
         bundle: folder to create; its name becomes the model's name.
         search: how the model decodes unless asked otherwise.
         card: text of card.md; None writes what the run knows about itself.
-        float16: round the weights to 16 bits and store them so; computation stays in float32.
+        float16: round the weights to 16 bits and store them so, or in 8 where that loses nothing, as with
+            weights from an 8-bit network; computation stays in float32.
 
     Returns:
         The largest difference found between the log-probabilities of torch and of the graphs, at most
@@ -174,7 +179,7 @@ def _round(model: nn.Module) -> None:
     # Rounded before the graphs are made, so that storing 16 bits loses nothing and torch can be compared.
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 and _in_8_bits(parameter.numpy()) is None:
                 parameter.copy_(parameter.half().float())
 
 
@@ -221,7 +226,7 @@ def _graph(
     assert program is not None
     graph: onnx.ModelProto = program.model_proto
     _clean(graph, axes)
-    _store_16_bits(graph)
+    _store_in_few_bits(graph)
     onnx.checker.check_model(graph, full_check=True)
     return graph
 
@@ -254,26 +259,50 @@ def _clean(model: onnx.ModelProto, axes: Mapping[str, Sequence[str]]) -> None:
         part.doc_string = ""
 
 
-def _store_16_bits(model: onnx.ModelProto) -> None:
-    """Store every matrix that 16 bits hold exactly as float16, cast to float32 when the graph is loaded.
+def _store_in_few_bits(model: onnx.ModelProto) -> None:
+    """Store every matrix that 8 or 16 bits hold exactly in that many bits; a loaded graph has float32.
 
-    So matrices that were rounded before take half the bytes, and nothing else changes.
+    So matrices that were rounded before take half the bytes, those of an 8-bit network a quarter, and nothing
+    else changes. (Plain casts and products: ONNX Runtime folds them while loading, unlike DequantizeLinear.)
     """
     graph = model.graph
-    casts = []
-    for initializer in graph.initializer:
+    nodes = []
+    for initializer in list(graph.initializer):
         values = numpy_helper.to_array(initializer)
         if values.dtype != np.float32 or values.ndim < 2:
             continue
+        name = initializer.name
         with np.errstate(over="ignore"):
             half = values.astype(np.float16)
-        if np.array_equal(half.astype(np.float32), values):
-            name = initializer.name
+        if (eighth := _in_8_bits(values)) is not None:
+            codes, scale = eighth
+            initializer.CopyFrom(numpy_helper.from_array(codes, f"{name}.int8"))
+            graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+            nodes.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.codes"], to=TensorProto.FLOAT))
+            nodes.append(helper.make_node("Mul", [f"{name}.codes", f"{name}.scale"], [name]))
+        elif np.array_equal(half.astype(np.float32), values):
             initializer.CopyFrom(numpy_helper.from_array(half, f"{name}.float16"))
-            casts.append(helper.make_node("Cast", [f"{name}.float16"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *graph.node]
+            nodes.append(helper.make_node("Cast", [f"{name}.float16"], [name], to=TensorProto.FLOAT))
+    nodes += graph.node
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _in_8_bits(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]] | None:
+    """Write values as int8 codes times a scale per channel, first or last axis, or one scale for all.
+
+    Returns:
+        Codes of the values' shape, and scales that broadcast to it; None if that would change a value by more
+        than float32's own rounding.
+    """
+    everything = tuple(range(values.ndim))
+    for kept in (0, values.ndim - 1, None):
+        others = tuple(axis for axis in everything if axis != kept)
+        scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127.0)
+        codes = np.rint(values / np.where(scale > 0.0, scale, 1.0)).astype(np.int8)
+        if np.allclose(codes * scale, values, rtol=EXACT, atol=0.0):
+            return codes, scale
+    return None
 
 
 def _card(name: str, settings: RunSettings) -> str:

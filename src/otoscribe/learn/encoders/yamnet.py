@@ -4,7 +4,6 @@ Source: https://github.com/tensorflow/models/tree/master/research/audioset/yamne
 `params.py`). The network is Howard et al., "MobileNets" (2017), over patches of 96 frames x 64 mel bands.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Self
@@ -57,27 +56,29 @@ class Trunk(nn.Module):
     Batch normalisation is folded into the convolutions, as it never changes after pretraining.
 
     Args:
-        pointwise: makes the 1 x 1 convolution between two channel counts.
+        activation: what follows every convolution.
     """
 
-    def __init__(self, pointwise: Callable[[int, int], nn.Module]) -> None:
+    def __init__(self, activation: nn.Module) -> None:
         super().__init__()
+        self.activation = activation
         pairs = list(pairwise(CHANNELS))
         self.first = SameConvolution(1, CHANNELS[0], stride=2, groups=1)
         self.depthwise = nn.ModuleList(
             SameConvolution(channels, channels, stride, groups=channels)
             for (channels, _), stride in zip(pairs, STRIDES, strict=True)
         )
-        self.pointwise = nn.ModuleList(pointwise(*pair) for pair in pairs)
+        self.pointwise = nn.ModuleList(nn.Conv2d(*pair, 1) for pair in pairs)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Return one embedding for every patch."""
-        images = torch.relu(self.first(patches[:, None]))
+        images = self.activation(self.first(patches[:, None]))
         # A fifth faster on a CPU: both kinds of convolution read all channels of a pixel together.
         images = images.contiguous(memory_format=torch.channels_last)
         for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
-            images = torch.relu(pointwise(torch.relu(depthwise(images))))
-        return images.mean(dim=(2, 3))
+            images = self.activation(pointwise(self.activation(depthwise(images))))
+        embeddings: Tensor = images.mean(dim=(2, 3))
+        return embeddings
 
 
 def outputs(trunk: nn.Module, classifier: nn.Module, patches: Tensor) -> dict[str, Tensor]:
@@ -105,7 +106,7 @@ class Yamnet(Encoder):
 
     def __init__(self, overlap: float = 0.0) -> None:
         super().__init__(overlap)
-        self.trunk = Trunk(lambda channels_in, channels_out: nn.Conv2d(channels_in, channels_out, 1))
+        self.trunk = Trunk(nn.ReLU())
         self.classifier = nn.Linear(EMBEDDING, CLASSES)
         self.freeze()
 
@@ -122,8 +123,4 @@ class Yamnet(Encoder):
 
     def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
         """Return embeddings, logits and scores [batch, frames, width] of equally long clips."""
-        return self.embed(self.patches(waveforms))
-
-    def embed(self, patches: Tensor) -> dict[str, Tensor]:
-        """Return embeddings, logits and scores [..., width] of patches [..., 96, 64]."""
-        return outputs(self.trunk, self.classifier, patches)
+        return outputs(self.trunk, self.classifier, self.patches(waveforms))
