@@ -4,10 +4,8 @@ Stages, each of which leaves a file in the work folder and is skipped when that 
 training goes on from its last checkpoint:
 
     lexicon      which sounds a caption's words speak of
-    distil       the compact encoder
     similarity   which classes the encoder confuses
     learn        the words half by cross-entropy
-    sharpen      the words half by its own samples' CIDEr-D
     assemble     calibration; a run that `otoscribe export` takes
     export       the bundle inside the package
     evaluate     captions of the validation recordings beside the baselines
@@ -46,7 +44,6 @@ from recipes.bundled.learn import Learning, Words, learn
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.listener import Listener
 from recipes.bundled.recordings import class_similarity, encoder_outputs, unlabelled
-from recipes.bundled.sharpen import Sharpening, held_out_score, sharpen
 
 NAME = "otoscribe-small-1"
 MINIMUM_COUNT = 5
@@ -58,7 +55,14 @@ SETTINGS = ModelSettings(
     decoder=DecoderSettings(d_model=192, heads=4, head_dim=48, ff=768, tied=True),
 )
 """The model; how many label sets there are follows from the captions."""
-SEARCH = Search(beam=4, maximum_words=20)
+SEARCHES = {
+    "greedy": Search(beam=1, maximum_words=20),
+    "beam 4": Search(beam=4, maximum_words=20),
+    "beam 4, length-normalised": Search(beam=4, length_normalisation=1.0, maximum_words=20),
+    "beam 4, 5 words or more": Search(beam=4, minimum_words=5, maximum_words=20),
+    "beam 4, 6 words or more": Search(beam=4, minimum_words=6, maximum_words=20),
+}
+SEARCH = SEARCHES["beam 4, 5 words or more"]
 """How the bundled model decodes."""
 
 
@@ -165,16 +169,10 @@ class Recipe:
         """Train adapter, words and decoder."""
         listener = Listener(label_set(model), Channel(self.similarity()))
         learn(model, known, unseen, listener, Learning(), self.work / "learned.safetensors", self.log)
-        sharpen(
-            model,
-            known,
-            vocabulary,
-            listener,
-            Sharpening(),
-            self.work / "sharpened.safetensors",
-            self.log,
-            lambda: held_out_score(model, unseen, vocabulary, listener, SEARCH),
-        )
+        model.eval()
+        for name, settings in SEARCHES.items():
+            clean, channel = evaluate.held_out_scores(model, unseen, vocabulary, listener, settings)
+            self.log(f"held-out CIDEr-D by {name}: {clean:.3f} clean, {channel:.3f} through the channel")
 
     def assemble(self, model: CaptionModel, vocabulary: Vocabulary) -> Path:
         """Write the model as a training run."""
@@ -184,8 +182,7 @@ class Recipe:
         settings = RunSettings(model=model.settings, training=TrainingSettings())
         write_text(run / "settings.json", settings.model_dump_json(indent=2))
         write_text(run / "vocabulary.json", vocabulary.to_json())
-        notes = {"learning": asdict(Learning()), "sharpening": asdict(Sharpening())}
-        save_tensors(run / "model.safetensors", model.state_dict(), notes)
+        save_tensors(run / "model.safetensors", model.state_dict(), asdict(Learning()))
         return run
 
     def export(self, run: Path, card: str | None) -> Path:

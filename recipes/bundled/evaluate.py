@@ -15,12 +15,16 @@ from otoscribe.search import Search, search
 from otoscribe.vocabulary import Vocabulary, words_of
 from recipes.bundled.corpus import Pair
 from recipes.bundled.examples import Example
+from recipes.bundled.learn import Words, memory_of
 from recipes.bundled.lexicon import Lexicon
+from recipes.bundled.listener import Listener
 
 NEAREST = 30
 """Captions among which a retrieval baseline picks."""
 BACKGROUND = 2000
 """Training captions that decide how rare a word is, where those captions are compared."""
+SET = 64
+"""Held-out clips that are scored together, as many as there are validation recordings."""
 DRAWS = 2000
 """Bootstrap samples of the clips."""
 
@@ -47,6 +51,30 @@ def captions(
         best = search(TorchStepper(model, *memory), settings)[0][0]
         texts.append(vocabulary.decode(best.tokens))
     return texts
+
+
+def held_out_scores(
+    model: CaptionModel, words: Words, vocabulary: Vocabulary, listener: Listener, settings: Search
+) -> tuple[float, float]:
+    """Return CIDEr-D on held-out clips without audio: with their labels as they are, and through the channel.
+
+    It is the mean over sets of SET clips, each scored with its own document frequencies.
+    """
+    clips: dict[int, list[int]] = {}
+    for index, example in enumerate(words.examples):
+        clips.setdefault(example.clip, []).append(index)
+    references = [[words_of(words.examples[i].caption) for i in held] for held in clips.values()]
+    chosen = [words.examples[held[0]] for held in clips.values()]
+    starts = range(0, len(chosen) - SET + 1, SET)
+    means = []
+    for clean in (1.0, 0.0):
+        with torch.inference_mode():
+            memory = memory_of(model, listener(chosen, clean, 0))
+        found = search(TorchStepper(model, *memory), settings)
+        texts = [words_of(vocabulary.decode(best[0].tokens)) for best in found]
+        sets = [CiderD(references[i : i + SET]).score(texts[i : i + SET])[0] for i in starts]
+        means.append(sum(sets) / len(sets))
+    return means[0], means[1]
 
 
 def constant(held_out: Sequence[Example], training: Sequence[Example]) -> str:
