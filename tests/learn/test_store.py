@@ -11,14 +11,23 @@ import torch
 from otoscribe import audio
 from otoscribe.errors import AudioError, RunError, UsageError
 from otoscribe.learn import store as store_module
-from otoscribe.learn.encoders.compact_yamnet import CompactYamnet
+from otoscribe.learn.encoders import yamnet
+from otoscribe.learn.encoders.yamnet import Yamnet
 from otoscribe.learn.store import Store, weights_sha256
+from tiny_trunk import TinyTrunk
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yamnet, "Trunk", TinyTrunk)
+        yield
 
 
 @pytest.fixture(scope="module")
-def encoder() -> CompactYamnet:
+def encoder(small: None) -> Yamnet:
     torch.manual_seed(0)
-    return CompactYamnet(0.5, fraction=1 / 32, classifier_rank=8)
+    return Yamnet(0.5)
 
 
 @pytest.fixture
@@ -33,7 +42,7 @@ def record(path: Path, seed: int) -> Path:
 
 
 @pytest.fixture
-def encoded(encoder: CompactYamnet) -> Iterator[list[int]]:
+def encoded(encoder: Yamnet) -> Iterator[list[int]]:
     """One entry, the number of samples, for every clip that was encoded."""
     samples: list[int] = []
     hook = encoder.register_forward_pre_hook(lambda _, inputs: samples.append(inputs[0].shape[1]))
@@ -41,14 +50,14 @@ def encoded(encoder: CompactYamnet) -> Iterator[list[int]]:
     hook.remove()
 
 
-def expected(encoder: CompactYamnet, recording: Path, output: str) -> torch.Tensor:
+def expected(encoder: Yamnet, recording: Path, output: str) -> torch.Tensor:
     waveform = torch.from_numpy(audio.load(recording, 16000).waveform)
     return encoder(waveform[None])[output][0]
 
 
 @pytest.mark.parametrize("output", ["embeddings", "scores"])
 def test_a_recording_is_encoded_once(
-    tmp_path: Path, encoder: CompactYamnet, recording: Path, encoded: list[int], output: str
+    tmp_path: Path, encoder: Yamnet, recording: Path, encoded: list[int], output: str
 ) -> None:
     features = expected(encoder, recording, output)
     encoded.clear()
@@ -61,7 +70,7 @@ def test_a_recording_is_encoded_once(
 
 
 def test_the_same_sound_under_another_name_is_the_same_recording(
-    tmp_path: Path, encoder: CompactYamnet, recording: Path, encoded: list[int]
+    tmp_path: Path, encoder: Yamnet, recording: Path, encoded: list[int]
 ) -> None:
     store = Store(tmp_path / "store", encoder, "scores")
     copy = Path(shutil.copy(recording, tmp_path / "b.wav"))
@@ -70,7 +79,7 @@ def test_the_same_sound_under_another_name_is_the_same_recording(
 
 
 def test_another_sound_under_the_same_name_is_another_recording(
-    tmp_path: Path, encoder: CompactYamnet, recording: Path
+    tmp_path: Path, encoder: Yamnet, recording: Path
 ) -> None:
     store = Store(tmp_path / "store", encoder, "scores")
     before = store[recording]
@@ -79,16 +88,16 @@ def test_another_sound_under_the_same_name_is_another_recording(
     assert torch.equal(store[recording], expected(encoder, recording, "scores"))
 
 
-def variants(encoder: CompactYamnet) -> dict[str, CompactYamnet]:
+def variants(encoder: Yamnet) -> dict[str, Yamnet]:
     """The encoder with one thing changed that decides its outputs."""
 
-    def changed(overlap: float = 0.5) -> CompactYamnet:
-        other = CompactYamnet(overlap, encoder.fraction, encoder.classifier_rank)
+    def changed(overlap: float = 0.5) -> Yamnet:
+        other = Yamnet(overlap)
         other.load_state_dict(encoder.state_dict())
         return other
 
     weights, front_end, version, name = (changed() for _ in range(4))
-    weights.trunk.first.convolution.bias.data[0] += 1.0
+    weights.classifier.bias.data[0] += 1.0
     spec = encoder.spec
     # The instance's spec hides the class's, which all others keep.
     front_end.spec = replace(spec, front_end=replace(spec.front_end, log_offset=0.01))
@@ -108,7 +117,7 @@ def variants(encoder: CompactYamnet) -> dict[str, CompactYamnet]:
 )
 def test_whatever_decides_the_result_is_in_the_key(
     tmp_path: Path,
-    encoder: CompactYamnet,
+    encoder: Yamnet,
     recording: Path,
     encoded: list[int],
     monkeypatch: pytest.MonkeyPatch,
@@ -142,7 +151,7 @@ def flip_last_byte(path: Path) -> None:
     ids=["flipped", "empty", "truncated", "foreign"],
 )
 def test_a_damaged_file_is_told_and_computed_again(
-    tmp_path: Path, encoder: CompactYamnet, recording: Path, damage: object
+    tmp_path: Path, encoder: Yamnet, recording: Path, damage: object
 ) -> None:
     store = Store(tmp_path / "store", encoder, "scores")
     features = store[recording]
@@ -153,7 +162,7 @@ def test_a_damaged_file_is_told_and_computed_again(
     assert torch.equal(store[recording], features)
 
 
-def test_a_file_moved_to_another_key_is_not_believed(tmp_path: Path, encoder: CompactYamnet) -> None:
+def test_a_file_moved_to_another_key_is_not_believed(tmp_path: Path, encoder: Yamnet) -> None:
     store = Store(tmp_path / "store", encoder, "scores")
     first, second = (record(tmp_path / f"{seed}.wav", seed) for seed in (1, 2))
     store[first]
@@ -166,7 +175,7 @@ def test_a_file_moved_to_another_key_is_not_believed(tmp_path: Path, encoder: Co
 
 
 def test_a_failed_write_is_an_error_and_leaves_nothing(
-    tmp_path: Path, encoder: CompactYamnet, recording: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, encoder: Yamnet, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path / "store", encoder, "scores")
 
@@ -180,14 +189,12 @@ def test_a_failed_write_is_an_error_and_leaves_nothing(
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
 
 
-def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path, encoder: CompactYamnet, recording: Path) -> None:
+def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path, encoder: Yamnet, recording: Path) -> None:
     with pytest.raises(RunError, match="choose another folder"):
         Store(recording, encoder, "scores")[recording]
 
 
-def test_a_recording_that_is_missing_or_broken_is_an_audio_error(
-    tmp_path: Path, encoder: CompactYamnet
-) -> None:
+def test_a_recording_that_is_missing_or_broken_is_an_audio_error(tmp_path: Path, encoder: Yamnet) -> None:
     store = Store(tmp_path / "store", encoder, "scores")
     (tmp_path / "broken.wav").write_bytes(b"RIFF, but no more")
     for name in ("missing.wav", "broken.wav"):
@@ -196,7 +203,7 @@ def test_a_recording_that_is_missing_or_broken_is_an_audio_error(
     assert not (tmp_path / "store").exists()
 
 
-def test_an_unknown_output_is_refused_with_the_nearest(tmp_path: Path, encoder: CompactYamnet) -> None:
+def test_an_unknown_output_is_refused_with_the_nearest(tmp_path: Path, encoder: Yamnet) -> None:
     with pytest.raises(UsageError, match="Did you mean 'scores'"):
         Store(tmp_path, encoder, "score")
 

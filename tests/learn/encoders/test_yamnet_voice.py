@@ -4,16 +4,22 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from otoscribe.learn.encoders import ENCODERS
-from otoscribe.learn.encoders.compact_yamnet import CompactYamnet
-from otoscribe.learn.encoders.compact_yamnet_voice import CompactYamnetVoice
+from otoscribe.learn.encoders.yamnet import Yamnet
+from otoscribe.learn.encoders.yamnet_voice import YamnetVoice
+from tiny_trunk import TinyTrunk
 
 
-@pytest.fixture
-def compact() -> CompactYamnet:
+def pair(gain: float = 1.0) -> tuple[Yamnet, YamnetVoice]:
+    """Return both encoders with the same random weights, those of convolutions times a gain."""
     torch.manual_seed(0)
-    return CompactYamnet(0.5)
+    plain, voice = Yamnet(0.5), YamnetVoice(0.5)
+    for weight in plain.trunk.parameters():
+        weight *= gain
+    voice.load_state_dict(plain.state_dict())
+    return plain, voice
 
 
 def voices(*hertz: float, samples: int = 40000) -> torch.Tensor:
@@ -23,46 +29,65 @@ def voices(*hertz: float, samples: int = 40000) -> torch.Tensor:
     )
 
 
-def test_hearing_is_the_logits_then_the_pitch(compact: CompactYamnet) -> None:
-    encoder = CompactYamnetVoice.from_compact(compact)
-    expected, found = compact(voices(110.0, 220.0)), encoder(voices(110.0, 220.0))
-    for name, value in expected.items():
-        assert torch.equal(found[name], value)
-    assert torch.equal(found["hearing"][..., :521], expected["logits"])
+def largest_activation(encoder: Yamnet, waveforms: torch.Tensor) -> float:
+    found: list[float] = []
+    hook = encoder.trunk.activation.register_forward_hook(
+        lambda _, __, output: found.append(float(output.max()))
+    )
+    encoder(waveforms)
+    hook.remove()
+    assert len(found) == 27
+    return max(found)
+
+
+def test_hearing_is_the_logits_then_the_pitch() -> None:
+    found = pair()[1](voices(110.0, 220.0))
+    assert torch.equal(found["hearing"][..., :521], found["logits"])
     low, high, voiced = found["hearing"][:, 0, 521:].unbind(-1)
     torch.testing.assert_close(low, torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(high, torch.tensor([0.0, 1.0]))
     torch.testing.assert_close(voiced, torch.ones(2))
 
 
-def test_what_a_compact_yamnet_saves_it_loads(tmp_path: Path) -> None:
-    compact = CompactYamnet(0.5, fraction=1 / 16, classifier_rank=40)
-    compact.save(tmp_path / "compact.safetensors")
-    encoder = CompactYamnetVoice.load(tmp_path / "compact.safetensors", 0.5)
-    assert encoder.overlap == 0.5
-    assert torch.equal(encoder(voices(110.0))["logits"], compact(voices(110.0))["logits"])
+def test_it_is_yamnet_where_no_activation_exceeds_6() -> None:
+    plain, voice = pair(gain=0.5)
+    assert 0.0 < largest_activation(plain, voices(110.0)) < 6.0
+    found = voice(voices(110.0))
+    for name, expected in plain(voices(110.0)).items():
+        assert torch.equal(found[name], expected)
 
 
-def test_its_state_at_the_default_ranks_restores_it(compact: CompactYamnet) -> None:
-    encoder = CompactYamnetVoice.from_compact(compact)
-    restored = ENCODERS["compact_yamnet_voice"](0.5)
-    restored.load_state_dict(encoder.state_dict())
-    assert torch.equal(restored(voices(110.0))["hearing"], encoder(voices(110.0))["hearing"])
+def test_it_is_yamnet_with_activations_cut_at_6_where_one_exceeds_that() -> None:
+    plain, voice = pair(gain=3.0)
+    assert largest_activation(plain, voices(110.0)) > 6.0
+    found = voice(voices(110.0))["embeddings"]
+    assert not torch.allclose(found, plain(voices(110.0))["embeddings"], rtol=0.01)
+    plain.trunk.activation = nn.Hardtanh(0.0, 6.0)
+    torch.testing.assert_close(found, plain(voices(110.0))["embeddings"])
 
 
-def test_a_thawed_network_is_frozen_again(compact: CompactYamnet) -> None:
-    encoder = CompactYamnetVoice.from_compact(compact.train().requires_grad_(True))
-    assert not any(module.training for module in encoder.modules())
-    assert not any(weight.requires_grad for weight in encoder.parameters())
+def test_it_loads_the_files_of_yamnet(formula_file: Path) -> None:
+    voice = YamnetVoice.load(formula_file, 0.5)
+    assert voice.overlap == 0.5
+    expected = Yamnet.load(formula_file).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in voice.state_dict().items())
+
+
+def test_its_state_restores_it() -> None:
+    voice = pair()[1]
+    torch.manual_seed(1)
+    restored = ENCODERS["yamnet_voice"](0.5)
+    assert not torch.equal(restored(voices(110.0))["hearing"], voice(voices(110.0))["hearing"])
+    restored.load_state_dict(voice.state_dict())
+    assert torch.equal(restored(voices(110.0))["hearing"], voice(voices(110.0))["hearing"])
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-def test_logits_and_pitch_join_in_an_exported_graph_of_any_length(
-    tmp_path: Path, compact: CompactYamnet
-) -> None:
-    # The trunk takes most of the time to export, and every bundle's test exports it.
-    compact.trunk = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(96 * 64, 1024))
-    encoder = CompactYamnetVoice.from_compact(compact)
+def test_logits_and_pitch_join_in_an_exported_graph_of_any_length(tmp_path: Path) -> None:
+    # The trunk takes most of the time to export.
+    encoder = YamnetVoice(0.5)
+    encoder.trunk = TinyTrunk(nn.ReLU6())
+    encoder.freeze()
     torch.onnx.export(
         encoder,
         (torch.zeros(1, 40000),),
