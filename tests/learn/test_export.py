@@ -1,7 +1,7 @@
 """Export: the bundle says and scores what the torch model does, and nothing is written otherwise."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,18 @@ from otoscribe.bundle import Bundle
 from otoscribe.errors import BundleError, RunError
 from otoscribe.learn import export as exporter
 from otoscribe.learn.batches import pad
-from otoscribe.learn.encoders import ENCODERS
+from otoscribe.learn.encoders import ENCODERS, yamnet, yamnet_voice
 from otoscribe.learn.export import TOLERANCE, export, largest_difference
 from otoscribe.learn.model import CaptionModel, TorchStepper
 from otoscribe.learn.run import RunSettings, load_run, save_tensors
 from otoscribe.search import Hypothesis, Search, search
 from otoscribe.stepper import OnnxStepper
 from otoscribe.vocabulary import START, Vocabulary
+from tiny_trunk import TinyTrunk
 
 SETTINGS = {
     "model": {
-        "encoder": {"name": "compact_yamnet"},
+        "encoder": {"name": "yamnet"},
         "adapter": {"name": "attention", "d_model": 32, "heads": 2, "head_dim": 16, "ff": 64},
         "words": {"name": "random", "width": 128, "spread": 0.1},
         "decoder": {"d_model": 128, "heads": 4, "head_dim": 32, "ff": 256, "blocks": 2, "tied": True},
@@ -32,19 +33,38 @@ SETTINGS = {
     "training": {},
 }
 LABELS = SETTINGS["model"] | {
-    "encoder": {"name": "compact_yamnet", "output": "logits"},
+    "encoder": {"name": "yamnet_voice", "output": "hearing"},
     "adapter": {"name": "label_set", "d_model": 64, "heads": 2, "head_dim": 32, "ff": 64},
     "decoder": {"d_model": 128, "heads": 2, "head_dim": 64, "blocks": 1},
 }
 """A model whose adapter masks parts of the memory of a clip without padding."""
 
 
-def write_run(folder: Path, with_encoder: bool = True, model: dict[str, object] = SETTINGS["model"]) -> Path:
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Spare every export here most of its time; an encoder's trunk is nothing that export knows of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yamnet, "Trunk", TinyTrunk)
+        patch.setattr(yamnet_voice, "Trunk", TinyTrunk)
+        yield
+
+
+def write_run(
+    folder: Path,
+    with_encoder: bool = True,
+    model: dict[str, object] = SETTINGS["model"],
+    in_8_bits: bool = False,
+) -> Path:
     """Write a run as the trainer leaves it, of random weights: decoding must agree on any."""
     settings = RunSettings.model_validate_json(json.dumps(SETTINGS | {"model": model}))
     vocabulary = Vocabulary.from_captions([f"word{index}" for index in range(300)])
     torch.manual_seed(0)
-    encoder = ENCODERS["compact_yamnet"]() if with_encoder else None
+    encoder = ENCODERS[settings.model.encoder.name]() if with_encoder else None
+    if encoder is not None and in_8_bits:
+        for weight in encoder.parameters():
+            if weight.ndim > 1:
+                scale = weight.abs().amax(dim=1, keepdim=True) / 127
+                weight.copy_((weight / scale).round() * scale)
     whole = CaptionModel(settings.model, vocabulary, encoder)
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text(settings.model_dump_json())
@@ -54,7 +74,7 @@ def write_run(folder: Path, with_encoder: bool = True, model: dict[str, object] 
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "run")
 
 
@@ -66,8 +86,8 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def label_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "labels", model=LABELS)
+def label_run(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "labels", model=LABELS, in_8_bits=True)
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +144,9 @@ def both(run: Path, folder: Path, sounds: list[np.ndarray]) -> tuple[list[list[H
     bundle, (model, _, _) = Bundle.open(folder), load_run(run)
     options = Search(beam=3, candidates=3, maximum_words=8)
     with torch.inference_mode():
-        features, mask = pad([model.encode(torch.from_numpy(sound)) for sound in sounds])
+        memory = model.remember(*pad([model.encode(torch.from_numpy(sound)) for sound in sounds]))
     return (
-        search(TorchStepper(model, *model.remember(features, mask)), options),
+        search(TorchStepper(model, *memory), options),
         search(OnnxStepper(bundle, [bundle.listen(sound) for sound in sounds]), options),
     )
 
@@ -142,20 +162,57 @@ def test_search_finds_the_same_captions_with_torch_and_with_onnx(
             assert ours.log_probability == pytest.approx(theirs.log_probability, abs=1e-4)
 
 
-def test_float16_halves_the_size_and_computes_in_float32(label_run: Path, half: Path) -> None:
+def stored(path: Path, data_type: int) -> dict[str, np.ndarray]:
+    """Return the constants of a graph that are stored in a type, by the names of the values they become."""
+    graph = onnx.load(path).graph
+    return {
+        one.name.rpartition(".")[0]: onnx.numpy_helper.to_array(one)
+        for one in graph.initializer
+        if one.data_type == data_type
+    }
+
+
+def test_float16_takes_half_the_room_and_8_bits_a_quarter(label_run: Path, half: Path) -> None:
     model = load_run(label_run)[0]
     assert model.encoder is not None
-    front_end = sum(buffer.nbytes for name, buffer in model.encoder.named_buffers() if "log_mel" in name)
-    parts = {"step.onnx": (model.words, model.decoder), "listen.onnx": (model.encoder, model.adapter)}
-    for name, modules in parts.items():
-        weights = sum(parameter.nbytes for module in modules for parameter in module.parameters())
-        exact = front_end if name == "listen.onnx" else 0  # the front end's tables stay as they are
-        assert (half / name).stat().st_size - exact < 0.55 * weights + 100_000
-    graph = onnx.load(half / "step.onnx").graph
-    stored = {one.name for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT16}
-    assert len(stored) >= 8
-    assert {node.op_type for node in graph.node if stored & set(node.input)} == {"Cast"}
+
+    def weights(*modules: torch.nn.Module) -> int:
+        return sum(parameter.nbytes for module in modules for parameter in module.parameters())
+
+    # The tables of the front end and of the pitch stay as they are.
+    tables = sum(buffer.nbytes for buffer in model.encoder.buffers())
+    expected = {
+        "step.onnx": weights(model.words, model.decoder) / 2,
+        "listen.onnx": weights(model.encoder) / 4 + weights(model.adapter) / 2 + tables,
+    }
+    for name, size in expected.items():
+        assert 0.9 * size < (half / name).stat().st_size < 1.1 * size + 100_000
+
+
+def test_float16_weights_are_cast_once_loaded(half: Path) -> None:
+    names = stored(half / "step.onnx", onnx.TensorProto.FLOAT16)
+    assert len(names) >= 8
+    nodes = onnx.load(half / "step.onnx").graph.node
+    users = {node.op_type for node in nodes if {f"{name}.float16" for name in names} & set(node.input)}
+    assert users == {"Cast"}
     assert Bundle.open(half).listen(waveforms()[0]).keys.dtype == np.float32
+
+
+def test_an_8_bit_encoder_is_stored_exactly(label_run: Path, half: Path) -> None:
+    encoder = load_run(label_run)[0].encoder
+    assert encoder is not None
+    codes, floats = (
+        stored(half / "listen.onnx", data_type)
+        for data_type in (onnx.TensorProto.INT8, onnx.TensorProto.FLOAT)
+    )
+    found = [code * floats[name] for name, code in codes.items()]
+    weights = [weight.numpy() for weight in encoder.parameters() if weight.ndim > 1]
+    assert len(weights) == 2
+    for weight in weights:
+        # The exporter may turn a matrix round.
+        same = [one if one.shape == weight.shape else one.T for one in found if one.size == weight.size]
+        assert len(same) == 1
+        np.testing.assert_allclose(same[0], weight, rtol=5e-7, atol=0)
 
 
 def test_float16_rounds_weights_by_little(label_run: Path, half: Path) -> None:

@@ -293,14 +293,16 @@ def _in_8_bits(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[n
 
     Returns:
         Codes of the values' shape, and scales that broadcast to it; None if that would change a value by more
-        than float32's own rounding.
+        than float32's own rounding, or take no less room than 16 bits.
     """
     everything = tuple(range(values.ndim))
     for kept in (0, values.ndim - 1, None):
         others = tuple(axis for axis in everything if axis != kept)
         scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127.0)
         codes = np.rint(values / np.where(scale > 0.0, scale, 1.0)).astype(np.int8)
-        if np.allclose(codes * scale, values, rtol=EXACT, atol=0.0):
+        # Anything is exact with a scale for every value.
+        smaller = codes.nbytes + scale.nbytes < values.nbytes // 2
+        if smaller and np.allclose(codes * scale, values, rtol=EXACT, atol=0.0):
             return codes, scale
     return None
 
