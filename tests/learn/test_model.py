@@ -38,6 +38,11 @@ def clips() -> list[torch.Tensor]:
     return [torch.randn(frames, 1024, generator=generator) for frames in (5, 2, 7)]
 
 
+def stepper_of(made: CaptionModel, features: torch.Tensor, mask: torch.Tensor | None) -> TorchStepper:
+    with torch.inference_mode():
+        return TorchStepper(made, *made.remember(features, mask))
+
+
 def test_settings_survive_json_with_their_variants() -> None:
     made = settings()
     assert ModelSettings.model_validate_json(made.model_dump_json()) == made
@@ -108,8 +113,7 @@ def test_a_clip_encoded_once_for_all_its_captions_gives_what_each_caption_alone_
 
 def test_the_stepper_gives_what_the_whole_sequence_gives_through_any_reordering() -> None:
     made = model()
-    features, mask = pad(clips())
-    stepper = TorchStepper(made, *made.remember(features, mask))
+    stepper = stepper_of(made, *pad(clips()))
     history = np.full((3, 1, 0), 0)
     clip_of_line = np.arange(3)
     state = stepper.start()
@@ -136,11 +140,10 @@ def test_the_stepper_gives_what_the_whole_sequence_gives_through_any_reordering(
 
 def test_search_over_a_batch_gives_each_clip_what_it_gets_alone() -> None:
     made = model(decoder={**SMALL["decoder"], "positions": False})
-    features, mask = pad(clips())
     options = Search(beam=3, candidates=2, maximum_words=6)
-    together = search(TorchStepper(made, *made.remember(features, mask)), options)
+    together = search(stepper_of(made, *pad(clips())), options)
     for clip, expected in zip(clips(), together, strict=True):
-        (alone,) = search(TorchStepper(made, *made.remember(clip[None], None)), options)
+        (alone,) = search(stepper_of(made, clip[None], None), options)
         assert [one.tokens for one in alone] == [one.tokens for one in expected]
         np.testing.assert_allclose(
             [one.log_probability for one in alone], [one.log_probability for one in expected], rtol=1e-5

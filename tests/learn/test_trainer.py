@@ -269,6 +269,8 @@ def test_twenty_real_pairs_are_learned_by_heart(shared_data: Path, tmp_path: Pat
     run = train(chosen, vocabulary, data, data, tmp_path, CPU)
     model, _, _ = load_run(run)
     assert validation_loss(model, data, 20) < 0.02
-    found = search(TorchStepper(model, *model.remember(*pad(data.features))), Search(beam=2))
+    with torch.inference_mode():
+        memory = model.remember(*pad(data.features))
+    found = search(TorchStepper(model, *memory), Search(beam=2))
     said = [vocabulary.decode(hypotheses[0].tokens) for hypotheses in found]
     assert said == [" ".join(words_of(caption)) for caption in captions]

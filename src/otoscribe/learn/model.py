@@ -172,6 +172,8 @@ class TorchState:
 class TorchStepper:
     """`search.Stepper` over a model in evaluation mode.
 
+    Nothing here is differentiated: make the memory under `torch.inference_mode()`, in which every step runs.
+
     Args:
         model: the model.
         keys: from `CaptionModel.remember`, as are the values and the mask.
