@@ -58,7 +58,7 @@ SPEECH_EVIDENCE = 2.0
 class LabelSet(Adapter):
     """Most probable label set as memory: the adapter of the bundled model, its encoder and its recipe.
 
-    It takes the output "hearing" of `compact_yamnet_voice` and no other. Its logistic model and its sets are
+    It takes the output "hearing" of `yamnet_voice` and no other. Its logistic model and its sets are
     buffers that only the recipe in `recipes/bundled` fits; without that, each set is one class.
     """
 
