@@ -25,10 +25,10 @@ class EncoderSpec:
     name: str
     paper: str
     licence: str
-    weights_url: str | None
-    """Where the authors publish the weights; None: made from another encoder's, here."""
-    weights_sha256: str | None
-    weights_bytes: int | None
+    weights_url: str
+    """Where the authors publish the weights."""
+    weights_sha256: str
+    weights_bytes: int
     version: int
     """Raised whenever the same weights and waveform would give other outputs, so that none is reused."""
     front_end: FrontEnd

@@ -29,7 +29,7 @@ Layer = tuple[Array, Array]
 """Kernel and bias as PyTorch orders them."""
 
 
-def read_weights(path: Path, published_bytes: int | None, published_sha256: str | None) -> dict[str, Tensor]:
+def read_weights(path: Path, published_bytes: int, published_sha256: str) -> dict[str, Tensor]:
     """Return the state dict of `Yamnet` from `path`.
 
     Args:
