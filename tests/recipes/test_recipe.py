@@ -22,20 +22,17 @@ from otoscribe.learn.adapters.label_set import (
 from otoscribe.learn.decoder import DecoderSettings
 from otoscribe.learn.model import CaptionModel, EncoderSettings, ModelSettings
 from otoscribe.learn.words.random import RandomWords
-from otoscribe.metrics.cider import CiderD
 from otoscribe.vocabulary import END, PAD, START, Vocabulary
 from recipes.bundled import channel as channel_stage
 from recipes.bundled import corpus, examples, lexicon
 from recipes.bundled import learn as learn_stage
 from recipes.bundled import listener as listener_stage
-from recipes.bundled import sharpen as sharpen_stage
 from recipes.bundled.channel import Channel
 from recipes.bundled.corpus import Clip
 from recipes.bundled.examples import Example
-from recipes.bundled.learn import Learning, Words, learn, memory_of
+from recipes.bundled.learn import Learning, Words, learn
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.listener import Listener
-from recipes.bundled.sharpen import Sharpening, sample, sharpen
 
 DOG, RAIN, SIREN = 5, 6, 7
 NAMES = {DOG: "dog barks", RAIN: "rain falls", SIREN: "siren wails"}
@@ -259,7 +256,7 @@ def model_of() -> Callable[[Vocabulary], CaptionModel]:
     def make(vocabulary: Vocabulary) -> CaptionModel:
         torch.manual_seed(0)
         settings = ModelSettings(
-            encoder=EncoderSettings(name="compact_yamnet_voice", overlap=0.5, output="hearing"),
+            encoder=EncoderSettings(name="yamnet_voice", overlap=0.5, output="hearing"),
             adapter=LabelSet.Settings(d_model=16, heads=2, head_dim=8, ff=16, sets=CLASSES),
             words=RandomWords.Settings(width=16, spread=0.25),
             decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, ff=16, blocks=1, tied=True),
@@ -312,21 +309,18 @@ def kill_at(step: int) -> Callable[[str], None]:
     """Return a log that ends the stage when it is told of a step."""
 
     def log(line: str) -> None:
-        if line.startswith((f"learn {step}:", f"sharpen {step}:")):
+        if line.startswith(f"learn {step}:"):
             raise KeyboardInterrupt
 
     return log
 
 
-@pytest.mark.parametrize("stage", ["learn", "sharpen"])
-def test_a_stage_goes_on_from_a_checkpoint_to_identical_weights(
-    stage: str,
+def test_learning_goes_on_from_a_checkpoint_to_identical_weights(
     model_of: Callable[[Vocabulary], CaptionModel],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(learn_stage, "STEPS_PER_CHECKPOINT", 3)
-    monkeypatch.setattr(sharpen_stage, "STEPS_PER_CHECKPOINT", 3)
     toy = toy_examples()
     vocabulary = Vocabulary.from_captions(e.caption for e in toy)
     known = Words(toy, vocabulary)
@@ -334,11 +328,7 @@ def test_a_stage_goes_on_from_a_checkpoint_to_identical_weights(
     def trained(name: str, log: Callable[[str], None]) -> dict[str, torch.Tensor]:
         model = model_of(vocabulary)
         listener = listener_of(model)
-        if stage == "learn":
-            learn(model, known, known, listener, Learning(steps=8, batch=2, warmup=5), tmp_path / name, log)
-        else:
-            numbers = Sharpening(steps=8, clips=4, samples=3, warmup=5, longest=6)
-            sharpen(model, known, vocabulary, listener, numbers, tmp_path / name, log, lambda: "")
+        learn(model, known, known, listener, Learning(steps=8, batch=2, warmup=5), tmp_path / name, log)
         return model.state_dict()
 
     whole = trained("whole", silent)
@@ -347,37 +337,10 @@ def test_a_stage_goes_on_from_a_checkpoint_to_identical_weights(
     lines: list[str] = []
     resumed = trained("killed", lines.append)
     # The checkpoint is written after its line is logged, so the last one there is of step 3.
-    assert lines[0].startswith(f"{stage} 3:")
+    assert lines[0].startswith("learn 3:")
     assert whole.keys() == resumed.keys()
     for name, value in whole.items():
         assert torch.equal(value, resumed[name]), name
     assert any(
         not torch.equal(value, model_of(vocabulary).state_dict()[name]) for name, value in whole.items()
     )
-
-
-def said(model: CaptionModel, known: Words, listener: Listener) -> float:
-    """Return the mean CIDEr-D of captions drawn for every clip."""
-    heard = listener(known.examples, 1.0, 0)
-    numbers = Sharpening(samples=20, longest=8)
-    with torch.no_grad():
-        drawn = sample(model.eval(), memory_of(model, heard), numbers, seed=0)
-    texts = [[str(word) for word in row] for row in drawn]
-    references = [[[str(word) for word in ids]] for ids in known.ids]
-    clips = np.repeat(np.arange(len(known.ids)), numbers.samples)
-    return float(CiderD(references).score_against(clips, texts).mean())
-
-
-def test_sharpening_raises_the_score_of_what_the_model_says(
-    model_of: Callable[[Vocabulary], CaptionModel], tmp_path: Path
-) -> None:
-    toy = [e for e in toy_examples() if e.style == 0]
-    vocabulary = Vocabulary.from_captions(e.caption for e in toy)
-    known = Words(toy, vocabulary)
-    model = model_of(vocabulary)
-    listener = listener_of(model)
-    learn(model, known, known, listener, Learning(steps=100, batch=8, warmup=5), tmp_path / "l", silent)
-    before = said(model, known, listener)
-    numbers = Sharpening(steps=40, clips=16, samples=4, learning_rate=3e-3, warmup=5, longest=8)
-    sharpen(model, known, vocabulary, listener, numbers, tmp_path / "s", silent, lambda: "")
-    assert said(model, known, listener) > 1.15 * before > 0
