@@ -63,7 +63,7 @@ def read(path: str | os.PathLike[str]) -> Audio:
         AudioError: see `load`.
     """
     with _opened(path) as file:
-        return Audio(_gather(path, _blocks(path, file)), file.samplerate)
+        return Audio(_gather(path, _blocks(path, file), file.samplerate, math.inf), file.samplerate)
 
 
 def load(path: str | os.PathLike[str], sample_rate: int, longest_seconds: float = math.inf) -> Audio:
@@ -81,7 +81,7 @@ def load(path: str | os.PathLike[str], sample_rate: int, longest_seconds: float 
     _check_rate(sample_rate)
     with _opened(path) as file:
         blocks = _resampled(_blocks(path, file), file.samplerate, sample_rate)
-        return Audio(_gather(path, blocks, longest_seconds * sample_rate), sample_rate)
+        return Audio(_gather(path, blocks, sample_rate, longest_seconds), sample_rate)
 
 
 def resample(waveform: Waveform, original: int, sample_rate: int, longest_seconds: float = math.inf) -> Audio:
@@ -95,7 +95,7 @@ def resample(waveform: Waveform, original: int, sample_rate: int, longest_second
     _check_rate(sample_rate)
     starts = range(0, len(waveform), _BLOCK)
     blocks = _resampled((waveform[start : start + _BLOCK] for start in starts), original, sample_rate)
-    return Audio(_gather("The waveform", blocks, longest_seconds * sample_rate), sample_rate)
+    return Audio(_gather("The waveform", blocks, sample_rate, longest_seconds), sample_rate)
 
 
 def _check_rate(sample_rate: int) -> None:
@@ -246,8 +246,10 @@ def _resampled(blocks: Iterator[Waveform], original: int, sample_rate: int) -> I
     yield rest if samples + len(rest) else beginning
 
 
-def _gather(name: str | os.PathLike[str], blocks: Iterator[Waveform], longest: float = math.inf) -> Waveform:
-    """Join blocks, checking every sample, into a waveform of at most `longest` samples within [-1, 1]."""
+def _gather(
+    name: str | os.PathLike[str], blocks: Iterator[Waveform], sample_rate: int, longest_seconds: float
+) -> Waveform:
+    """Join blocks, checking every sample, into a waveform of at most `longest_seconds` within [-1, 1]."""
     # Grown by reallocation: a header may promise any length, and joining a list would hold everything twice.
     gathered = bytearray()
     peak = 0.0
@@ -258,8 +260,11 @@ def _gather(name: str | os.PathLike[str], blocks: Iterator[Waveform], longest: f
                 raise AudioError(f"{name} holds samples that are not finite numbers (NaN or infinity).")
             peak = max(peak, highest)
             gathered += block.tobytes()
-            if len(gathered) > longest * block.itemsize:
-                raise AudioError(f"{name} is too long to be heard at once; cut it into parts.")
+            if len(gathered) > longest_seconds * sample_rate * block.itemsize:
+                raise AudioError(
+                    f"{name} lasts more than {longest_seconds / 60:g} minutes, which is too long to be heard "
+                    f"at once; cut it into parts."
+                )
     except MemoryError as error:
         raise AudioError(f"{name} is too long for this machine's memory; cut it into parts.") from error
     if not gathered:
