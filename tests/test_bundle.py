@@ -1,15 +1,20 @@
+import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otoscribe.bundle import FILES, MANIFEST, Bundle, write_manifest
-from otoscribe.errors import BundleError
+from otoscribe.errors import BundleError, UsageError
 from otoscribe.vocabulary import Vocabulary
 from tiny_bundle import SEARCH, WORDS, write_step, write_tiny_bundle
 
@@ -150,6 +155,64 @@ def test_paths_that_are_no_bundle(tmp_path: Path) -> None:
         Bundle.open(tmp_path / "missing")
     with pytest.raises(BundleError, match=r"it has no manifest\.json"):
         Bundle.open(tmp_path)
+    with pytest.raises(BundleError, match="An empty model name"):
+        Bundle.open("")
+    with pytest.raises(BundleError, match="cannot be read: file name too long"):
+        Bundle.open("m" * 300)
+    (tmp_path / MANIFEST).write_bytes(b" " * (1 << 21))
+    with pytest.raises(BundleError, match="more than 1048576 bytes"):
+        Bundle.open(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no named pipes in folders")
+@pytest.mark.parametrize("name", [MANIFEST, "step.onnx"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_refused(copy: Path, name: str, kind: str) -> None:
+    (copy / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(copy / name)
+    else:
+        (copy / name).symlink_to("/dev/zero")
+    with pytest.raises(BundleError, match="is not a regular file"):
+        Bundle.open(copy)
+
+
+def test_a_larger_file_than_stated_is_not_read_whole(copy: Path) -> None:
+    with (copy / "step.onnx").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(BundleError, match=f"has {1 << 40} bytes, the manifest says"):
+        Bundle.open(copy)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, "2", 10**9])
+def test_impossible_threads(tiny: Path, threads: object) -> None:
+    with pytest.raises(UsageError, match="threads must be a whole number from 1 to"):
+        Bundle.open(tiny, threads)
+
+
+def test_memory_that_runs_out_is_named(bundle: Bundle) -> None:
+    class Full:
+        def run(self, outputs: object, inputs: object) -> None:
+            raise RuntimeError("Non-zero status code returned while running Add node: std::bad_alloc")
+
+    full = dataclasses.replace(bundle, listener=Full())
+    with pytest.raises(BundleError, match="needs more memory than there is; cut"):
+        full.listen(np.zeros(8000, dtype=np.float32))
+
+
+def test_nothing_is_left_in_the_home_folder(tiny: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.sin(np.arange(8000) / 3), 8000)
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    kept = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
+    subprocess.run(
+        [sys.executable, "-m", "otoscribe", "caption", "--model", tiny, tmp_path / "a.wav"],
+        env={key: value for key, value in environment.items() if key not in kept} | {"HOME": str(home)},
+        check=True,
+        capture_output=True,
+    )
+    assert not list(home.iterdir())
 
 
 def test_vocabulary_of_another_size_is_refused(copy: Path) -> None:

@@ -12,12 +12,18 @@ Checksums show damage, not who made the files: open bundles only from people you
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
+
+# Read when ONNX Runtime is loaded, which otherwise keeps an identity in the home folder and reports its use.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
@@ -33,6 +39,12 @@ MANIFEST = "manifest.json"
 FILES = ("card.md", "listen.onnx", "step.onnx", "vocabulary.json")
 FORMAT = 1
 
+_MANIFEST_BYTES = 1 << 20
+"""A manifest has a few thousand; more is no manifest, and would be held in memory before that shows."""
+
+THREADS = range(1, 1025)
+"""What a model can be told to use; ONNX Runtime starts each of them at once."""
+
 _LISTEN = ({"waveform": "tensor(float)"}, {"memory_keys": "tensor(float)", "memory_values": "tensor(float)"})
 _STEP = (
     {
@@ -46,6 +58,9 @@ _STEP = (
     {"log_probabilities": "tensor(float)", "next_keys": "tensor(float)", "next_values": "tensor(float)"},
 )
 """Names and types of the graphs' inputs and outputs."""
+
+NO_MEMORY = "The model needs more memory than there is; cut the recording into parts or lower the beam."
+"""What is said wherever memory runs out while a recording is heard or captions are searched."""
 
 _AGAIN = "Copy, download or export the model again."
 
@@ -119,8 +134,13 @@ class Bundle:
         Raises:
             BundleError: the folder is not a bundle of this format, or one of its files is missing, unknown,
                 changed since the export, or does not fit the others.
+            UsageError: `threads` is not in `THREADS`.
         """
-        folder = Path(path)
+        if not os.fspath(path):
+            raise BundleError("An empty model name was given; name the folder of a model.")
+        if threads is not None and threads not in THREADS:
+            raise UsageError(f"threads must be a whole number from 1 to {THREADS[-1]}, not {threads!r}.")
+        folder = Path(os.fsdecode(path))
         manifest = _read_manifest(folder)
         contents = {name: _read_verified(folder, name, manifest.files[name]) for name in FILES}
         vocabulary = Vocabulary.from_json(_text(folder / "vocabulary.json", contents["vocabulary.json"]))
@@ -213,13 +233,21 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    if not folder.is_dir():
-        raise BundleError(f"There is no model at {folder}: a model is a folder with a {MANIFEST}.")
-    if not (folder / MANIFEST).is_file():
+    try:
+        # Hidden files are left by file managers and network file systems.
+        there = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise BundleError(f"There is no model at {folder}: a model is a folder with a {MANIFEST}.") from error
+    except OSError as error:
+        raise BundleError(
+            f"The model folder {folder} cannot be read: {(error.strerror or str(error)).lower()}."
+        ) from error
+    if MANIFEST not in there:
         raise BundleError(f"{folder} is not a model: it has no {MANIFEST}.")
-    manifest = _validated(folder, _text(folder / MANIFEST, _read(folder / MANIFEST)))
-    # Hidden files are left by file managers and network file systems.
-    there = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    content = _read(folder / MANIFEST, _MANIFEST_BYTES)
+    if len(content) > _MANIFEST_BYTES:
+        raise BundleError(f"{folder / MANIFEST} has more than {_MANIFEST_BYTES} bytes. {_AGAIN}")
+    manifest = _validated(folder, _text(folder / MANIFEST, content))
     if unknown := sorted(there - {MANIFEST, *FILES}):
         raise BundleError(
             f"{folder} holds {unknown[0]!r}, which is no part of a model; a model has exactly "
@@ -258,20 +286,29 @@ def _validated(folder: Path, text: str) -> Manifest:
     return manifest
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int) -> bytes:
+    """Return the file's bytes, or at least one more than `most` if it has more."""
     try:
-        return path.read_bytes()
+        status = path.stat()
+        # A pipe would keep its reader waiting, and a device need not end.
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"{path} is not a regular file. {_AGAIN}")
+        with path.open("rb") as file:
+            return file.read(min(most, status.st_size) + 1)
     except FileNotFoundError as error:
         raise BundleError(f"{path} is missing. {_AGAIN}") from error
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    except MemoryError as error:
+        raise BundleError(f"{path} is larger than this machine's memory.") from error
 
 
 def _read_verified(folder: Path, name: str, stored: StoredFile) -> bytes:
-    content = _read(folder / name)
+    content = _read(folder / name, stored.bytes)
     if len(content) != stored.bytes:
         raise BundleError(
-            f"{folder / name} has {len(content)} bytes, the manifest says {stored.bytes}. {_AGAIN}"
+            f"{folder / name} has {(folder / name).stat().st_size} bytes, the manifest says {stored.bytes}. "
+            f"{_AGAIN}"
         )
     if hashlib.sha256(content).hexdigest() != stored.sha256:
         raise BundleError(f"{folder / name} is damaged: its SHA-256 is not the manifest's. {_AGAIN}")
@@ -291,7 +328,7 @@ def _session(
     """Load a graph from the bytes that were verified, and check its inputs and outputs."""
     options = onnxruntime.SessionOptions()
     # An explicit number also keeps ONNX Runtime from pinning threads to cores, which containers may forbid.
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = int(threads or _cores())
     options.inter_op_num_threads = 1
     # The arena keeps every block it ever had: 10 minutes of YAMNet took 1.9 GB with it, 0.8 GB without.
     options.enable_cpu_mem_arena = False
@@ -341,6 +378,11 @@ def _run(
     try:
         results: list[Any] = session.run(list(outputs), dict(inputs))
     except Exception as error:
+        # How ONNX Runtime words it depends on which part of it asked for the memory.
+        if isinstance(error, MemoryError) or re.search(
+            "bad_alloc|allocate memory|bad allocation", str(error)
+        ):
+            raise BundleError(NO_MEMORY) from error
         raise BundleError(f"The model could not be run: {_first_line(error)}") from error
     return results
 
