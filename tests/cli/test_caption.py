@@ -1,4 +1,5 @@
 import csv
+import errno
 import io
 import json
 import os
@@ -159,6 +160,92 @@ def test_output_that_cannot_be(run: Run, recording: Path, tmp_path: Path, target
     assert outcome.code == 2
     assert outcome.err.count("\n") == 1
     assert recording.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_output_replaces_an_earlier_output(run: Run, recording: Path, tmp_path: Path, form: list) -> None:
+    target = tmp_path / "captions.txt"
+    assert run(*form, recording, recording, "--output", target).code == 0
+    assert run(*form, recording, "--output", target).code == 0
+    assert target.read_bytes().decode() == run(*form, recording).out
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3", "aiff", "au", "caf", "w64"])
+def test_output_never_replaces_another_recording(
+    run: Run, recording: Path, tmp_path: Path, suffix: str
+) -> None:
+    other = tmp_path / f"other.{suffix}"
+    soundfile.write(other, np.random.default_rng(0).normal(size=8000) * 0.2, 8000)
+    before = other.read_bytes()
+    outcome = run("--output", other, recording)
+    assert outcome.code == 2
+    assert "maybe a recording" in outcome.err
+    assert other.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["card.md", "manifest.json", "step.onnx", "new.txt", "new/captions.txt"])
+def test_output_never_touches_the_model(run: Run, tiny: Path, recording: Path, name: str) -> None:
+    before = {path: path.read_bytes() for path in tiny.iterdir()}
+    outcome = run(recording, "--output", tiny / name)
+    assert outcome.code == 2
+    assert "the model's folder" in outcome.err
+    assert {path: path.read_bytes() for path in tiny.iterdir()} == before
+
+
+def test_text_without_a_caption_replaces_nothing(run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "captions.txt"
+    assert run("missing.wav", "--output", target).code == 1
+    assert not target.exists()
+    target.write_text("old")
+    assert run("missing.wav", "--output", target).code == 1
+    assert target.read_text() == "old"
+    assert run("--json", "missing.wav", "--output", target).code == 1
+    assert "error" in json.loads(target.read_text())[0]
+
+
+def test_output_into_a_folder_that_is_not_there(run: Run, recording: Path, tmp_path: Path) -> None:
+    outcome = run(recording, "--output", f"{tmp_path}/new/")
+    assert outcome.code == 2
+    assert "is a folder" in outcome.err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_output_that_cannot_be_written_is_no_misuse(
+    run: Run, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "replace", fail)
+    outcome = run(recording, "--output", tmp_path / "captions.txt")
+    assert outcome.code == 1
+    assert "cannot be written" in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@posix
+def test_output_through_links_that_lead_nowhere(run: Run, recording: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    outcome = run(recording, "--output", tmp_path / "a")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert (tmp_path / "a").is_symlink()
+
+
+@posix
+def test_output_from_a_folder_that_is_gone(
+    run: Run, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    outcome = run(recording, "--output", "captions.txt")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert run(recording, "missing.wav", "--output", tmp_path / "captions.txt").code == 1
+    assert LINE.fullmatch((tmp_path / "captions.txt").read_text().removeprefix(f"{recording}: "))
 
 
 @posix
