@@ -1,4 +1,5 @@
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,16 @@ def test_waveform_and_file_give_the_same(captioner: Captioner, recordings: list[
     assert caption.candidates == captioner.caption(recordings[1]).candidates
 
 
+def test_integers_and_lists_are_heard_like_numbers_in_range(captioner: Captioner) -> None:
+    samples = np.sin(np.arange(8000) / 3).astype(np.float32) * 0.5
+    expected = captioner.caption_waveform(samples, 8000)
+    assert captioner.caption_waveform(samples.tolist(), 8000) == expected
+    for kind, offset, half in (("int16", 0, 2**15), ("int32", 0, 2**31), ("uint8", 128, 128)):
+        integers = np.round(samples.astype(np.float64) * half + offset).astype(kind)
+        same_sound = ((integers.astype(np.float64) - offset) / half).astype(np.float32)
+        assert captioner.caption_waveform(integers, 8000) == captioner.caption_waveform(same_sound, 8000)
+
+
 def test_waveform_is_left_as_it_was(captioner: Captioner) -> None:
     loud = np.full(8000, 5, dtype=np.float32)
     captioner.caption_waveform(loud, 8000)
@@ -142,9 +153,17 @@ def test_waveform_is_left_as_it_was(captioner: Captioner) -> None:
         (np.zeros((2, 8000)), "average its channels"),
         (np.zeros(0), "is empty"),
         (np.array([0, np.nan]), "not finite"),
+        (np.array([0, 1e300]), "not finite"),
+        (np.array([0, 1j]), "complex128 cannot be heard"),
+        ([0, 1, 2], "int64 cannot be heard"),
+        (["a"], "cannot be heard"),
+        (None, "average its channels"),
+        ([[1.0], [1.0, 2.0]], "differ in length"),
+        (np.zeros(9, dtype=[("left", "f4")]), "cannot be heard"),
+        (np.ma.masked_array([0.5, 0.1], [True, False]), "fill it first"),
     ],
 )
-def test_waveforms_that_cannot_be_heard(captioner: Captioner, waveform: np.ndarray, said: str) -> None:
+def test_waveforms_that_cannot_be_heard(captioner: Captioner, waveform: object, said: str) -> None:
     with pytest.raises(AudioError, match=said):
         captioner.caption_waveform(waveform, 8000)
 
@@ -163,6 +182,78 @@ def test_impossible_options_are_refused_at_the_call(captioner: Captioner, option
 
 def test_more_candidates_widen_the_default_beam(captioner: Captioner, recordings: list[Path]) -> None:
     assert len(captioner.caption(recordings[1], candidates=7).candidates) == 7
+
+
+def test_numpy_numbers_are_numbers(captioner: Captioner, recordings: list[Path]) -> None:
+    caption = captioner.caption(recordings[1], beam=np.int64(3), candidates=np.int32(2))
+    assert caption == captioner.caption(recordings[1], beam=3, candidates=2)
+
+
+def test_too_many_candidates_are_named(captioner: Captioner) -> None:
+    with pytest.raises(UsageError, match="candidates must be a whole number from 1 to 1000"):
+        captioner.caption_many([], candidates=1001)
+
+
+def test_names_that_are_none(captioner: Captioner, recordings: list[Path]) -> None:
+    for alone in ("a.wav", b"a.wav", Path("a.wav")):
+        with pytest.raises(UsageError, match="takes a list of recordings"):
+            captioner.caption_many(alone)
+    nothing, heard = captioner.caption_many([None, os.fsencode(recordings[0])])
+    assert nothing == Failure("None", "A recording is named by its path, not by None.")
+    assert heard == captioner.caption(recordings[0])
+    with pytest.raises(UsageError, match="by its path"):
+        captioner.caption(None)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), BundleError("The model could not be run.")])
+def test_what_cannot_be_decoded_fails_alone(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    expected = list(captioner.caption_many(recordings))
+    search = module.search
+
+    def limited(stepper: module.OnnxStepper, settings: object) -> object:
+        if max(memory.frames for memory in stepper._memories) > 40:
+            raise error
+        return search(stepper, settings)
+
+    monkeypatch.setattr(module, "search", limited)
+    results = list(captioner.caption_many(recordings))
+    for index, result in enumerate(results):
+        if index == 3:
+            assert isinstance(result, Failure)
+            assert result.message.startswith(f"{recordings[3]} got no caption. The model ")
+        else:
+            assert same(result, expected[index])
+
+
+@pytest.mark.parametrize(("beam", "clips"), [(4, 16), (64, 4), (1000, 1)])
+def test_wide_beams_decode_fewer_clips_together(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, beam: int, clips: int
+) -> None:
+    sizes = []
+
+    def counted(stepper: module.OnnxStepper, settings: object) -> list:
+        sizes.append(stepper.clips)
+        raise BundleError("Enough.")
+
+    monkeypatch.setattr(module, "search", counted)
+    list(captioner.caption_many(recordings * 2, beam=beam))
+    assert max(sizes) == clips
+
+
+def test_what_waits_is_captioned_before_a_long_recording_is_listened_to(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONG_SECONDS", 4)
+    listened = []
+    monkeypatch.setattr(
+        Captioner,
+        "_listened",
+        lambda self, file, sound, do=Captioner._listened: (listened.append(file), do(self, file, sound))[1],
+    )
+    next(captioner.caption_many(recordings))
+    assert listened == [str(path) for path in recordings[:3]]
 
 
 def test_too_long_recordings_fail_alone(

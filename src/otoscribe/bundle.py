@@ -124,7 +124,7 @@ class Bundle:
     stepper: onnxruntime.InferenceSession
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], threads: int | None = None) -> "Bundle":
+    def open(cls, path: str | bytes | os.PathLike[str], threads: int | None = None) -> "Bundle":
         """Verify and load a bundle.
 
         Args:

@@ -2,16 +2,18 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from otoscribe import audio
-from otoscribe.bundle import Bundle, Memory
-from otoscribe.errors import AudioError, BundleError, OtoscribeError
+from otoscribe.bundle import NO_MEMORY, Bundle, Memory
+from otoscribe.errors import AudioError, BundleError, OtoscribeError, UsageError
 from otoscribe.search import Hypothesis, Search, search
 from otoscribe.stepper import OnnxStepper
 
@@ -27,7 +29,15 @@ _CLIPS = 16
 _FRAMES = 16_384
 """Frames of memory, fill-up included, decoded together: one long recording does not inflate 15 short ones."""
 
-FileName = str | os.PathLike[str]
+_ROWS = 256
+"""Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
+
+_LONG_SECONDS = 60
+"""A recording over this takes a while to be listened to: what waits is captioned before."""
+
+FileName = str | bytes | os.PathLike[str]
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ class Captioner:
 
     def caption_waveform(
         self,
-        waveform: NDArray[np.floating],
+        waveform: ArrayLike,
         sample_rate: int,
         *,
         beam: int | None = None,
@@ -115,33 +125,31 @@ class Captioner:
         """Caption samples that are in memory already.
 
         Args:
-            waveform: [samples], mono; within [-1, 1], or else scaled down to it.
+            waveform: [samples], mono; numbers with a fraction within [-1, 1], or else scaled down to it, or
+                8-, 16- or 32-bit integers, which are divided by what their type can hold.
             sample_rate: Hz.
             beam: hypotheses kept while searching; the model's default if None.
             candidates: how many captions to return.
 
         Raises:
-            AudioError: the waveform is not one-dimensional, empty, not finite or over `LONGEST_SECONDS`.
+            AudioError: the waveform is no such array, not one-dimensional, empty, not finite or over
+                `LONGEST_SECONDS`.
             UsageError: a sample rate, beam or number of candidates that is not possible.
         """
         settings = self._search(beam, candidates)
-        if waveform.ndim != 1:
-            raise AudioError(
-                f"A waveform has the shape [samples], not {waveform.shape}; average its channels."
-            )
         rate = self._bundle.manifest.sample_rate
-        heard = audio.resample(waveform.astype(np.float32), sample_rate, rate, LONGEST_SECONDS)
-        return self._decoded([_Heard(None, heard.seconds, self._bundle.listen(heard.waveform))], settings)[0]
+        recording = audio.resample(_samples(waveform), sample_rate, rate, LONGEST_SECONDS)
+        return self._decoded_alone(self._listened(None, recording), settings)
 
     def caption(self, path: FileName, *, beam: int | None = None, candidates: int = 1) -> Caption:
         """Caption a recording; see `caption_waveform` for the options.
 
         Raises:
             AudioError: the file cannot be read, see `audio.load`, or is longer than `LONGEST_SECONDS`.
-            UsageError: a beam or number of candidates that is not possible.
+            UsageError: a beam or number of candidates that is not possible, or `path` is no path.
         """
         settings = self._search(beam, candidates)
-        return self._decoded([self._listened(path)], settings)[0]
+        return self._decoded_alone(self._listened(_name(path), self._loaded(path)), settings)
 
     def caption_many(
         self, paths: Iterable[FileName], *, beam: int | None = None, candidates: int = 1
@@ -151,19 +159,26 @@ class Captioner:
         A recording that cannot be captioned gives a `Failure` and does not stop the others.
 
         Raises:
-            UsageError: at the call, a beam or number of candidates that is not possible.
+            UsageError: at the call, a beam or number of candidates that is not possible, or one path alone.
         """
+        if isinstance(paths, str | bytes | os.PathLike):
+            raise UsageError(f"caption_many takes a list of recordings; caption takes one: {paths!r}.")
         return self._stream(paths, self._search(beam, candidates))
 
     def _stream(self, paths: Iterable[FileName], settings: Search) -> Iterator[Caption | Failure]:
+        clips = max(1, min(_CLIPS, _ROWS // settings.beam))
         waiting: list[_Heard | Failure] = []
         for path in paths:
-            try:
-                waiting.append(self._listened(path))
-            except OtoscribeError as error:
-                waiting.append(Failure(os.fspath(path), str(error)))
+            recording = _attempted(path, partial(self._loaded, path))
+            if isinstance(recording, Failure):
+                waiting.append(recording)
+            else:
+                if recording.seconds > _LONG_SECONDS:
+                    yield from self._finished(waiting, settings)
+                    waiting = []
+                waiting.append(_attempted(path, partial(self._listened, _name(path), recording)))
             frames = [heard.memory.frames for heard in waiting if isinstance(heard, _Heard)]
-            if len(frames) == _CLIPS or len(waiting) == 4 * _CLIPS:
+            if len(frames) == clips or len(waiting) == 4 * _CLIPS:
                 yield from self._finished(waiting, settings)
                 waiting = []
             elif len(frames) > 1 and len(frames) * max(frames) > _FRAMES:
@@ -172,28 +187,44 @@ class Captioner:
         yield from self._finished(waiting, settings)
 
     def _finished(self, waiting: list[_Heard | Failure], settings: Search) -> Iterator[Caption | Failure]:
-        captions = iter(self._decoded([heard for heard in waiting if isinstance(heard, _Heard)], settings))
+        clips = [heard for heard in waiting if isinstance(heard, _Heard)]
+        try:
+            captions: Iterator[Caption | Failure] = iter(self._decoded(clips, settings))
+        except BundleError:
+            # Alone, each needs less memory, and what fails does not take the others along.
+            captions = (
+                _attempted(clip.file or "", partial(self._decoded_alone, clip, settings)) for clip in clips
+            )
         for heard in waiting:
             yield heard if isinstance(heard, Failure) else next(captions)
 
     def _search(self, beam: int | None, candidates: int) -> Search:
         settings = Search(**self._bundle.manifest.search.model_dump())
         # More candidates than the default beam holds widen it; an explicit beam is obeyed or refused.
-        beam = max(settings.beam, candidates) if beam is None else beam
+        if beam is None:
+            beam = max(settings.beam, Search(beam=1000, candidates=candidates).candidates)
         return replace(settings, beam=beam, candidates=candidates)
 
-    def _listened(self, path: FileName) -> _Heard:
-        recording = audio.load(path, self._bundle.manifest.sample_rate, LONGEST_SECONDS)
-        return _Heard(os.fspath(path), recording.seconds, self._bundle.listen(recording.waveform))
+    def _loaded(self, path: FileName) -> audio.Audio:
+        return audio.load(_name(path), self._bundle.manifest.sample_rate, LONGEST_SECONDS)
+
+    def _listened(self, file: str | None, recording: audio.Audio) -> _Heard:
+        return _Heard(file, recording.seconds, self._bundle.listen(recording.waveform))
 
     def _decoded(self, clips: list[_Heard], settings: Search) -> list[Caption]:
-        found = search(OnnxStepper(self._bundle, [clip.memory for clip in clips]), settings)
+        try:
+            found = search(OnnxStepper(self._bundle, [clip.memory for clip in clips]), settings)
+        except MemoryError as error:
+            raise BundleError(NO_MEMORY) from error
         if not all(found):
             raise BundleError("The model gives no caption any probability. Copy or export the model again.")
         return [
             Caption(clip.file, clip.seconds, tuple(self._candidate(hypothesis) for hypothesis in hypotheses))
             for clip, hypotheses in zip(clips, found, strict=True)
         ]
+
+    def _decoded_alone(self, clip: _Heard, settings: Search) -> Caption:
+        return self._decoded([clip], settings)[0]
 
     def _candidate(self, hypothesis: Hypothesis) -> Candidate:
         vocabulary = self._bundle.vocabulary
@@ -206,3 +237,53 @@ class Captioner:
             confidence=math.exp(hypothesis.log_probability / len(parts)),
             words=tuple((word, math.exp(part)) for word, part in zip(words, parts, strict=False)),
         )
+
+
+def _name(path: FileName) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise UsageError(f"A recording is named by its path, not by {path!r}.") from error
+
+
+def _attempted(path: FileName, attempt: Callable[[], Result]) -> Result | Failure:
+    """Return what `attempt` returns, or what is wrong with the recording."""
+    try:
+        return attempt()
+    except UsageError as error:
+        return Failure(repr(path), str(error))
+    except BundleError as error:
+        # It speaks of the model, not of what the model was given.
+        return Failure(_name(path), f"{_name(path)} got no caption. {error}")
+    except OtoscribeError as error:
+        return Failure(_name(path), str(error))
+
+
+def _samples(waveform: ArrayLike) -> NDArray[np.float32]:
+    """Return float32 [samples], integers divided by what their type can hold.
+
+    Raises:
+        AudioError: it is not one-dimensional, masked, or of another type.
+    """
+    if isinstance(waveform, np.ma.MaskedArray):
+        raise AudioError("A masked waveform cannot be heard; fill it first: waveform.filled(0).")
+    try:
+        samples: NDArray[Any] = np.asarray(waveform)
+    except ValueError as error:
+        raise AudioError(
+            "A waveform is one row of numbers, [samples]; these rows differ in length."
+        ) from error
+    if samples.ndim != 1:
+        raise AudioError(f"A waveform has the shape [samples], not {samples.shape}; average its channels.")
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # found, and said, when the samples are checked
+            return samples.astype(np.float32)
+    # Python's integers become 64 bits wide, which no recording has: their range is not known.
+    if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 4:
+        raise AudioError(
+            f"A waveform of {samples.dtype} cannot be heard; give numbers with a fraction within [-1, 1], or "
+            f"integers of 8, 16 or 32 bits."
+        )
+    half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    # Without a sign, silence is in the middle.
+    return ((samples - (half if samples.dtype.kind == "u" else 0.0)) / half).astype(np.float32)

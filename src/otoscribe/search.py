@@ -5,7 +5,8 @@ continuations of a clip's live hypotheses compete for its free slots by log-prob
 with `END` is finished and keeps it. A beam of 1 is greedy decoding; one with room for all is exhaustive.
 """
 
-from dataclasses import dataclass, fields
+import operator
+from dataclasses import dataclass
 from math import inf
 from typing import Protocol, TypeVar
 
@@ -43,22 +44,25 @@ class Search:
 
     def __post_init__(self) -> None:
         ranges = {
-            "beam": (True, 1, 1000),
+            # First, as callers widen the beam for them.
             "candidates": (True, 1, 1000),
+            "beam": (True, 1, 1000),
             "maximum_words": (True, 1, 1000),
             "minimum_words": (True, 0, 1000),
             "length_normalisation": (False, 0, 10),
             "no_repeat": (True, 0, 1000),
         }
-        for field in fields(self):
-            value = getattr(self, field.name)
-            whole, lowest, highest = ranges[field.name]
+        for name, (whole, lowest, highest) in ranges.items():
+            value = getattr(self, name)
+            if (
+                whole and hasattr(value, "__index__") and not isinstance(value, bool)
+            ):  # NumPy's whole numbers, too
+                value = operator.index(value)
+                object.__setattr__(self, name, value)
             kinds = int if whole else (int, float)
             if not isinstance(value, kinds) or isinstance(value, bool) or not lowest <= value <= highest:
                 number = "whole number" if whole else "number"
-                raise UsageError(
-                    f"{field.name} must be a {number} from {lowest} to {highest}, not {value!r}."
-                )
+                raise UsageError(f"{name} must be a {number} from {lowest} to {highest}, not {value!r}.")
         if self.candidates > self.beam:
             raise UsageError(
                 f"A beam of {self.beam} cannot give {self.candidates} candidates: "
