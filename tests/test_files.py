@@ -50,6 +50,19 @@ def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> N
     assert modes[0] == modes[1]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400])
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "a"
+    path.touch()
+    path.chmod(mode)
+    with written_whole(path) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) & ~(mode | 0o600) == 0
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "x." + "y" * 253, "." + "z" * 200, "two\nlines"])
 def test_any_name_that_a_file_may_have(tmp_path: Path, name: str) -> None:
     write_text(tmp_path / name, "a\r\nb\n")

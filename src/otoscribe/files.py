@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +14,24 @@ def written_whole(path: Path) -> Iterator[Path]:
     """Give a temporary path in the same folder, and rename it to `path` when the block succeeds.
 
     A reader sees the old file or the new one, never half of one; if the block raises, the
-    temporary file is removed and `path` stays as it was.
+    temporary file is removed and `path` stays as it was. The permissions of an old file stay in any case.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Shortened, because a name that is as long as a name may be must leave room for what is added.
     temporary = path.with_name(f".{path.stem[:40]}.{secrets.token_hex(8)}{path.suffix[:20]}")
-    # Not by tempfile: its files are private, and the finished file has the permissions of any new one.
-    temporary.touch(exist_ok=False)
+    try:
+        old = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        old = None
+    # Not by tempfile: its files are private, and a finished new file has the permissions of any.
+    # In place of a private file, the temporary one is never less private, and can be written meanwhile.
+    temporary.touch(0o666 if old is None else old | 0o600, exist_ok=False)
     try:
         yield temporary
         with temporary.open("rb+") as written:  # writable, or Windows refuses to flush
             os.fsync(written.fileno())
+        if old is not None:
+            temporary.chmod(old)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
