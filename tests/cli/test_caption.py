@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -466,6 +467,87 @@ def test_reader_that_goes_away(tiny: Path, recording: Path) -> None:
     done = subprocess.run(start, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@posix
+def test_reader_of_the_help_that_goes_away() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    start = [sys.executable, "-m", "otoscribe", "--help"]
+    done = subprocess.run(start, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+
+
+@full
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["caption", "--help"], ["caption"]])
+def test_output_into_a_full_disk(tiny: Path, recording: Path, arguments: list[str]) -> None:
+    start = [sys.executable, "-m", "otoscribe", *arguments]
+    if arguments == ["caption"]:
+        start += ["--model", str(tiny), str(recording)]
+    with Path("/dev/full").open("w") as disk:
+        done = subprocess.run(start, stdout=disk, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == b"The output cannot be written: no space left on device.\n"
+
+
+@full
+def test_messages_that_cannot_be_written_cost_no_caption(tiny: Path, recording: Path) -> None:
+    start = [sys.executable, "-m", "otoscribe", "caption", "--model", str(tiny)]
+    with Path("/dev/full").open("w") as disk:
+        done = subprocess.run([*start, "missing.wav", recording], stdout=subprocess.PIPE, stderr=disk)
+        misused = subprocess.run([*start, "--beam", "0", recording], stderr=disk)
+    assert done.returncode == 1
+    assert done.stdout.count(b"confidence") == 1
+    assert misused.returncode == 2
+
+
+def test_standard_error_comes_back_whatever_happens(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def fileno(self) -> int:
+            return 2
+
+        encoding, errors = "utf-8", "strict"
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    error = Full()
+    monkeypatch.setattr(sys, "stderr", error)
+    with pytest.raises(RunError), terminal.quiet_libraries():  # noqa: PT012
+        os.write(2, b"a library")
+        print("Python", file=sys.stderr)
+        raise RunError("It stopped.")
+    assert sys.stderr is error
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "Python\nafter"
+
+
+TERMINATED = """
+import os, signal, sys
+number = int(sys.argv.pop(1))
+os.fsync = lambda _: signal.raise_signal(number)
+from otoscribe.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_the_command_leaves_no_half_file(
+    tiny: Path, recording: Path, tmp_path: Path, name: str
+) -> None:
+    number = getattr(signal, name)
+    start = [sys.executable, "-c", TERMINATED, str(int(number)), "caption", "--model", str(tiny)]
+    options = ["--output", str(tmp_path / "captions.txt"), str(recording)]
+    done = subprocess.run([*start, *options], capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, b"", b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["rain.wav"]
 
 
 @posix

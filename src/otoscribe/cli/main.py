@@ -6,8 +6,9 @@ what every installation has; what an extra brings is imported inside the functio
 
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -16,7 +17,7 @@ from typer.core import TyperGroup
 from otoscribe import __version__
 from otoscribe.cli.caption import caption
 from otoscribe.cli.export import export
-from otoscribe.cli.terminal import printable
+from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError
 
@@ -40,13 +41,16 @@ PIPE_CLOSED = 128 + 13
 class Commands(TyperGroup):
     """Runs a subcommand and turns what it raises into one sentence and an exit code."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the command line; `--help` and `--version` print here."""
+        with _output_flushed():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run; 0 done, 1 something failed, 2 misuse, 130 interrupted, 141 the reader went away."""
         try:
-            result = super().invoke(ctx)
-            # Now, not at exit: a reader that went away is no traceback.
-            sys.stdout.flush()
-            return result
+            with _output_flushed():
+                return super().invoke(ctx)
         except OtoscribeError as error:
             print(printable(str(error)), file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
@@ -62,9 +66,26 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             raise typer.Exit(INTERRUPTED) from error
-        except BrokenPipeError as error:
-            _discard_output()
-            raise typer.Exit(PIPE_CLOSED) from error
+
+
+@contextlib.contextmanager
+def _output_flushed() -> Iterator[None]:
+    """Write standard output out now and not at exit, where a failure would be a traceback."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        _discard_output()
+        raise typer.Exit(PIPE_CLOSED) from error
+    except OSError as error:
+        if error.filename is not None:  # opening a file, not writing
+            raise
+        _discard_output()
+        reason = (error.strerror or str(error)).lower()
+        print(f"The output cannot be written: {reason}.", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 def _discard_output() -> None:
@@ -102,6 +123,11 @@ def _options(
     pass
 
 
+def _terminated(number: int, _: object) -> NoReturn:
+    # An exception, so that half-written files are removed.
+    raise SystemExit(128 + number)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     # File names may hold bytes that are no text; they go out as they came in.
@@ -112,5 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if hasattr(stream, "reconfigure"):
             utf8 = stream.encoding.lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
+    if is_standard_error(sys.stderr):
+        sys.stderr = Messages(sys.stderr.buffer, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows knows no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores it
+            signal.signal(number, _terminated)
     app(args=arguments)
     raise AssertionError("typer exits")

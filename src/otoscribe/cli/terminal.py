@@ -26,6 +26,29 @@ def printable(text: str) -> str:
     )
 
 
+class Messages(io.TextIOWrapper):
+    """Standard error that drops what it cannot write: a message that nobody sees must cost no caption."""
+
+    def write(self, text: str) -> int:
+        """Write if possible."""
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if possible."""
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
+def is_standard_error(stream: TextIO) -> bool:
+    """Tell whether a stream writes to the process's standard error, and not, say, to a test's capture."""
+    try:
+        return stream.fileno() == 2
+    except (OSError, io.UnsupportedOperation):
+        return False
+
+
 class ProgressBar:
     """A bar on standard error, shown only to a terminal and only for more than one thing to do."""
 
@@ -74,28 +97,26 @@ def quiet_libraries() -> Iterator[None]:
     mpg123, inside libsndfile, prints a line for every oddity of an MP3, past every Python setting.
     """
     error = sys.stderr
-    error.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # the shell closed it
-        yield
-        return
-    try:
-        moved = error.fileno() == 2
-    except (OSError, io.UnsupportedOperation):
-        moved = False
-    try:
-        if moved:
-            sys.stderr = open(  # noqa: SIM115
-                kept, "w", buffering=1, encoding=error.encoding, errors=error.errors, closefd=False
+    with contextlib.suppress(OSError):
+        error.flush()
+    with contextlib.ExitStack() as restored:  # everything, also if one step of it fails
+        try:
+            kept = os.dup(2)
+        except OSError:  # the shell closed it
+            yield
+            return
+        restored.callback(os.close, kept)
+        if is_standard_error(error):
+            restored.callback(setattr, sys, "stderr", error)
+            sys.stderr = Messages(
+                open(kept, "wb", closefd=False),  # noqa: SIM115
+                error.encoding,
+                error.errors,
+                line_buffering=True,
             )
+            restored.callback(sys.stderr.flush)
+        restored.callback(os.dup2, kept, 2)
         nowhere = os.open(os.devnull, os.O_WRONLY)
+        restored.callback(os.close, nowhere)
         os.dup2(nowhere, 2)
-        os.close(nowhere)
         yield
-    finally:
-        if moved:
-            sys.stderr.flush()
-            sys.stderr = error
-        os.dup2(kept, 2)
-        os.close(kept)
