@@ -126,6 +126,36 @@ def test_mp3_without_stated_length_is_read_to_its_end(tmp_path: Path) -> None:
     assert audio.load(path, 16000).seconds == pytest.approx(10, abs=0.3)
 
 
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.999])
+def test_cut_ogg_is_refused(tmp_path: Path, subtype: str, kept: float) -> None:
+    path = write(tmp_path / "a.ogg", noise(8, 16000), 16000, format="OGG", subtype=subtype)
+    content = path.read_bytes()
+    assert audio.load(path, 16000).seconds == pytest.approx(8, abs=0.1)
+    path.write_bytes(content + b"notes" * 9)
+    assert audio.load(path, 16000).seconds == pytest.approx(8, abs=0.1)
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(AudioError, match="is cut short or damaged"):
+        audio.load(path, 16000)
+
+
+def test_ogg_cut_between_two_pages_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ogg", noise(8, 16000), 16000)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rfind(b"OggS")])
+    with pytest.raises(AudioError, match="cut off before the end"):
+        audio.load(path, 16000)
+
+
+def test_wav_whose_header_was_never_finished_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", noise(1, 8000), 8000)
+    content = bytearray(path.read_bytes())
+    content[40:44] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match="header announces 0 bytes of audio"):
+        audio.load(path, 8000)
+
+
 def flac(tmp_path: Path) -> bytes:
     return write(tmp_path / "whole.flac", noise(3, 16000)).read_bytes()
 

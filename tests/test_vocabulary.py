@@ -55,7 +55,7 @@ def test_any_text_survives_encoding_and_json(captions: list[str]) -> None:
     vocabulary = Vocabulary.from_captions(captions)
     assert Vocabulary.from_json(vocabulary.to_json()) == vocabulary
     for caption in captions:
-        known = [word for word in words_of(caption) if word not in SPECIALS]
+        known = [word for word in words_of(caption) if word not in SPECIALS and word.isprintable()]
         assert vocabulary.decode(vocabulary.encode(caption)) == " ".join(known)
 
 
@@ -76,3 +76,11 @@ def test_any_text_survives_encoding_and_json(captions: list[str]) -> None:
 def test_a_damaged_vocabulary_is_refused(text: str, reason: str) -> None:
     with pytest.raises(BundleError, match=f"The vocabulary cannot be used: it {reason}"):
         Vocabulary.from_json(text)
+
+
+@pytest.mark.parametrize("word", ["a\x1b[2J", "bell\x07", "\udc80", "zero\u200bwidth"])
+def test_words_that_cannot_be_printed_are_no_words(word: str) -> None:
+    with pytest.raises(BundleError, match="without punctuation that prints"):
+        Vocabulary.from_json(json.dumps([*SPECIALS, word]))
+    assert Vocabulary.from_captions([f"dog {word}"]).encode(f"{word} dog")[-1] != UNKNOWN
+    assert all(known.isprintable() for known in Vocabulary.from_captions([f"dog {word}"]).words)

@@ -35,8 +35,17 @@ _BLOCK = 1 << 18
 _UNKNOWN_LENGTH = 0x7FFF0000
 """Bytes. Recorders that write into a pipe cannot know the length and state this or more."""
 
+_OGG_PAGE = 27 + 255 + 255 * 255
+"""Bytes of the longest page of an Ogg file."""
+
 _STATED = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 """libsndfile's log where a header states more bytes than the file has (WAV, AIFF, AU, W64)."""
+
+_NO_BYTES = re.compile(r"^data : 0$", re.MULTILINE)
+"""libsndfile's log of a WAV whose header states that it has no audio."""
+
+_HEADER_BYTES = 4096
+"""No WAV without audio is larger, unless it carries notes."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,9 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[soundfile.SoundFile]:
                     f"{path} has a sample rate of {file.samplerate} Hz; from {SAMPLE_RATES[0]} to "
                     f"{SAMPLE_RATES[-1]} Hz can be used, so its header is probably damaged."
                 )
-            _check_stated_bytes(path, file)
+            _check_stated_bytes(path, file, raw)
+            if file.format == "OGG":
+                _check_last_page(path, raw)
             yield file
 
 
@@ -190,11 +201,27 @@ def _reason(error: soundfile.LibsndfileError) -> str:
     return text.removeprefix("Error : ").strip().rstrip(".").lower()
 
 
-def _check_stated_bytes(path: str | os.PathLike[str], file: soundfile.SoundFile) -> None:
+def _check_stated_bytes(path: str | os.PathLike[str], file: soundfile.SoundFile, raw: BinaryIO) -> None:
     for stated, found in _STATED.findall(file.extra_info):
         # A few bytes too many is how some writers count the header; nothing is missing then.
         if int(found) + 16 < int(stated) < _UNKNOWN_LENGTH:
             raise _cut_short(path, f"its header announces {stated} bytes of audio, {found} are there")
+    # What recorders that lost power leave behind.
+    size = os.fstat(raw.fileno()).st_size
+    if _NO_BYTES.search(file.extra_info) and not file.frames and size > _HEADER_BYTES:
+        raise _cut_short(path, f"its header announces 0 bytes of audio, and the file has {size} bytes")
+
+
+def _check_last_page(path: str | os.PathLike[str], raw: BinaryIO) -> None:
+    """Refuse an Ogg file whose last page is not whole and marked as the last (RFC 3533, section 6)."""
+    position, size = raw.tell(), os.fstat(raw.fileno()).st_size
+    raw.seek(max(0, size - _OGG_PAGE))
+    tail = raw.read()
+    raw.seek(position)  # libsndfile goes on from here
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    # Byte 5 holds the flags, 4 marking the end; byte 26 how many lengths follow, which add up to the rest.
+    if len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
+        raise _cut_short(path, "it is cut off before the end of its stream")
 
 
 def _cut_short(path: str | os.PathLike[str], how: str) -> AudioError:
@@ -257,7 +284,10 @@ def _gather(
         for block in blocks:
             highest = float(np.abs(block).max(initial=0.0))
             if not np.isfinite(highest):
-                raise AudioError(f"{name} holds samples that are not finite numbers (NaN or infinity).")
+                raise AudioError(
+                    f"{name} holds samples that are not finite numbers of 32 bits (NaN, infinity or "
+                    f"over 3.4e38)."
+                )
             peak = max(peak, highest)
             gathered += block.tobytes()
             if len(gathered) > longest_seconds * sample_rate * block.itemsize:

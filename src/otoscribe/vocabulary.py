@@ -24,7 +24,8 @@ class Vocabulary:
     """The words a model knows; a word's id is its place in `words`, the four specials come first.
 
     Raises:
-        ValueError: the specials are not first, or a word occurs twice or is not one word of a caption.
+        ValueError: the specials are not first, or a word occurs twice or is not one
+            printable word of a caption.
     """
 
     words: tuple[str, ...]
@@ -37,8 +38,10 @@ class Vocabulary:
         if len(ids) < len(self.words) - len(SPECIALS):
             raise ValueError("lists a word twice")
         for word in ids:
-            if word in SPECIALS or words_of(word) != [word]:
-                raise ValueError(f"lists {word!r}, which is not one lower-case word without punctuation")
+            if word in SPECIALS or words_of(word) != [word] or not word.isprintable():
+                raise ValueError(
+                    f"lists {word!r}, which is not one lower-case word without punctuation that prints"
+                )
         object.__setattr__(self, "_ids", ids)
 
     @classmethod
@@ -46,7 +49,9 @@ class Vocabulary:
         """Collect words that occur at least `minimum_count` times, the most frequent first, then a to z."""
         counts = Counter(word for caption in captions for word in words_of(caption))
         # A caption that spells "<end>" must not be able to end other captions.
-        frequent = {word for word, count in counts.items() if count >= minimum_count} - set(SPECIALS)
+        frequent = {
+            word for word, count in counts.items() if count >= minimum_count and word.isprintable()
+        } - set(SPECIALS)
         return cls((*SPECIALS, *sorted(frequent, key=lambda word: (-counts[word], word))))
 
     def __len__(self) -> int:
