@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Before any test imports ONNX Runtime, which would otherwise write a device id into the home folder.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
