@@ -21,8 +21,8 @@ def encoder_outputs(encoder: Encoder, paths: Iterable[Path], name: str) -> list[
 
 
 def unlabelled(data: Path) -> list[Path]:
-    """List the real recordings that are not used for validation, in a fixed order."""
-    return sorted((data / "audio").glob("*/*.ogg"))
+    """List the recordings of ESC-10, which may be used for more than research, in a fixed order."""
+    return sorted((data / "audio" / "esc10").glob("*.ogg"))
 
 
 def class_similarity(logits: Iterable[Tensor]) -> NDArray[np.float32]:
