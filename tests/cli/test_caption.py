@@ -531,6 +531,7 @@ def test_standard_error_comes_back_whatever_happens(
 TERMINATED = """
 import os, signal, sys
 number = int(sys.argv.pop(1))
+signal.signal(number, signal.SIG_DFL)  # the tests themselves may run under nohup
 os.fsync = lambda _: signal.raise_signal(number)
 from otoscribe.cli.main import main
 main(sys.argv[1:])
