@@ -6,7 +6,9 @@
     ├── AudioError        a recording that cannot be read, is empty, or holds no finite samples      (exit 1)
     ├── BundleError       a model folder that is incomplete, damaged or from another format          (exit 1)
     ├── WeightsError      pretrained weights whose checksum, layout or shapes are not the expected   (exit 1)
-    └── RunError          a training run that cannot start, resume or be exported                    (exit 1)
+    ├── RunError          a training run that cannot start, resume or be exported                    (exit 1)
+    ├── DownloadError     a file that cannot be fetched, or is not what was published                (exit 1)
+    └── MetricError       texts that cannot be scored, or a metric that cannot be computed           (exit 1)
 
 A message is one or two sentences: what was wrong, what is allowed, what to type next.
 """
@@ -45,6 +47,18 @@ class WeightsError(OtoscribeError):
 
 class RunError(OtoscribeError):
     """A training run that cannot start, resume or be exported."""
+
+
+class DownloadError(OtoscribeError):
+    """A file that cannot be fetched, or is not what was published."""
+
+
+class MetricError(OtoscribeError):
+    """Texts that cannot be scored, or a metric that cannot be computed."""
+
+
+class MetricWarning(UserWarning):
+    """Something went wrong without changing a score: an answer that could not be kept, for instance."""
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UsageError:

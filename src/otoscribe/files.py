@@ -8,6 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be fetched or computed again: `OTOSCRIBE_CACHE`, else the user's cache."""
+    chosen = os.environ.get("OTOSCRIBE_CACHE")
+    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("otoscribe"))
+
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
