@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from otoscribe.files import sha256, write_text, written_whole
+from otoscribe.files import cache_folder, sha256, write_text, written_whole
 
 
 def names_in(folder: Path) -> list[str]:
@@ -83,3 +83,10 @@ def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "Märchen")
     assert sha256(tmp_path / "a") == hashlib.sha256("Märchen".encode()).hexdigest()
+
+
+def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("OTOSCRIBE_CACHE", "")
+    assert cache_folder().name == "otoscribe"

@@ -12,7 +12,7 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be fetched or computed again: `OTOSCRIBE_CACHE`, else the user's cache."""
+    """Return the folder for what can be made again: `OTOSCRIBE_CACHE`, else the user's own cache."""
     chosen = os.environ.get("OTOSCRIBE_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("otoscribe"))
 
