@@ -4,15 +4,14 @@ import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.errors import OtoscribeError, UsageError
-from otoscribe.files import written_whole
+from otoscribe.cli.output import Output
+from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
     from otoscribe.cli.formats import Result
@@ -64,7 +63,11 @@ def caption(
                 yield result
 
         captioner = Captioner(model)
-        target = None if output is None else _target(output, files, BUNDLED if model is None else model)
+        target = None if output is None else Output("--output", output, files)
+        if target is not None and Path(os.path.realpath(model or BUNDLED)) in target.path.parents:
+            raise UsageError(
+                f"{output} lies in the model's folder and would damage it; choose another folder."
+            )
         results = captioner.caption_many(bar.counted(files), beam=beam, candidates=candidates)
         parts = form(noticed(results))
         if target is None:
@@ -73,71 +76,6 @@ def caption(
             for part in parts:
                 bar.write(part, sys.stdout)
         else:
-            _write(target, parts)
+            target.write(parts)
     if failed:
         raise typer.Exit(1)
-
-
-def _target(output: str, files: list[str], model: str | os.PathLike[str]) -> Path:
-    """Return where to write, or refuse what is not an earlier output: a slip must cost no recording."""
-    if output.endswith((os.sep, "/")):
-        raise UsageError(f"{output} is a folder. Name a file in it, or leave out --output to print.")
-    try:
-        # Resolved, so that writing whole replaces the file that a link leads to, and never the link.
-        target = Path(os.path.realpath(output))
-        exists = _exists(target)
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {_reason(error)}. Choose another --output.") from error
-    if Path(os.path.realpath(model)) in (target, *target.parents):
-        raise UsageError(f"{output} lies in the model's folder and would damage it; choose another folder.")
-    if not exists:
-        return target
-    if not target.is_file():
-        raise UsageError(f"{output} cannot be written: it is not a file. Leave out --output to print.")
-    if any(os.path.exists(file) and target.samefile(file) for file in files):  # noqa: PTH110 (a name may hold \0)
-        raise UsageError(f"{output} is one of the recordings and would be overwritten; choose another name.")
-    if _is_binary(target):
-        raise UsageError(
-            f"{output} holds something other than text, maybe a recording, and would be overwritten; "
-            "choose another name, or remove it first."
-        )
-    return target
-
-
-def _exists(target: Path) -> bool:
-    try:
-        target.stat()
-    except (FileNotFoundError, PermissionError):  # the latter is no misuse; writing will say so
-        return False
-    return True
-
-
-def _is_binary(path: Path) -> bool:
-    # Text has no zero byte, and the header of every audio format has one.
-    try:
-        with path.open("rb") as file:
-            return b"\0" in file.read(1 << 16)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-
-
-def _write(target: Path, parts: Iterator[str]) -> None:
-    first = next(parts, None)
-    if first is None:  # no recording got a caption, and nothing is no reason to replace an earlier output
-        return
-    try:
-        with (
-            written_whole(target) as temporary,
-            temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            file.writelines(chain([first], parts))
-    except OSError as error:
-        raise _unwritten(target, error) from error
-
-
-def _unwritten(target: Path, error: OSError) -> OtoscribeError:
-    return OtoscribeError(f"{target} cannot be written: {_reason(error)}. Choose another --output.")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
