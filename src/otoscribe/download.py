@@ -8,10 +8,11 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from otoscribe import files
 from otoscribe.errors import DownloadError
@@ -19,7 +20,7 @@ from otoscribe.errors import DownloadError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-CHUNK = 1 << 16
+CHUNK = 1 << 14
 """Bytes that are read at once."""
 BLOCK = 1 << 18
 """Bytes that one request for a part of an archive asks for; members are often neighbours."""
@@ -38,20 +39,25 @@ class PublishedFile:
     """Where it is kept within a folder, with / between the parts."""
     url: str
     """Its address, or that of the archive that holds it under `name`."""
-    bytes: int
+    bytes: int | None
+    """Its size; None if nobody states it."""
     sha256: str
     """64 hexadecimal digits."""
 
     def is_in(self, folder: Path) -> bool:
         """Tell whether the folder has it; compares the size only, which finds files that were cut."""
+        path = folder / self.name
         try:
-            return (folder / self.name).stat().st_size == self.bytes
+            return path.is_file() and self.bytes in (None, path.stat().st_size)
         except OSError:
             return False
 
     def is_whole_in(self, folder: Path) -> bool:
         """Tell whether the folder has it, every byte as published."""
-        return self.is_in(folder) and files.sha256(folder / self.name) == self.sha256
+        try:
+            return self.is_in(folder) and files.sha256(folder / self.name) == self.sha256
+        except OSError:
+            return False
 
 
 class RangesRefusedError(DownloadError):
@@ -74,55 +80,51 @@ def download(file: PublishedFile, folder: Path, progress: Progress | None = None
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not by files.written_whole: an interrupted download must find its part again.
         path = target.with_name(target.name + ".part")
-        path.touch()
-        with path.open("rb+") as part, _session() as session:
+        with open(path, "rb+", opener=_made) as part, _session() as session:
+            size = _size(session, file.url) if file.bytes is None else file.bytes
             start = part.seek(0, os.SEEK_END)
-            while not _completed(part, file, _read(session, file, start, file.bytes), progress):
+            while not _completed(part, file, size, _read(session, file.url, start, size), progress):
                 part.truncate(0)
                 if start == 0:
                     raise _wrong(file, file.url)
                 start = part.seek(0)  # the part was of something else
+            written = os.fstat(part.fileno())
         try:
-            path.replace(target)
+            if os.path.samestat(written, path.stat()):
+                path.replace(target)
         except FileNotFoundError:
             if not file.is_whole_in(folder):  # else another process was faster
                 raise
 
 
-def _completed(
-    part: io.BufferedRandom, file: PublishedFile, chunks: Iterable[bytes], progress: Progress | None
-) -> bool:
-    for chunk in chunks:
-        part.write(chunk)
-        if progress:
-            progress(file.name, part.tell(), file.bytes)
-    part.flush()
-    os.fsync(part.fileno())
-    part.seek(0)
-    return hashlib.file_digest(part, "sha256").hexdigest() == file.sha256
-
-
-def keep(file: PublishedFile, folder: Path, content: bytes, source: str) -> None:
-    """Write a file whose content came from elsewhere, say an archive, into a folder.
+def keep(file: PublishedFile, folder: Path, content: BinaryIO, source: str) -> None:
+    """Write a file whose content came from elsewhere, say out of an archive, into a folder.
 
     Raises:
         DownloadError: the content, which came from `source`, is not what was published, or cannot be written.
     """
-    if len(content) != file.bytes or hashlib.sha256(content).hexdigest() != file.sha256:
-        raise _wrong(file, source)
-    with _written(folder / file.name), files.written_whole(folder / file.name) as temporary:
-        temporary.write_bytes(content)
+    target = folder / file.name
+    with _written(target), files.written_whole(target) as temporary:
+        with temporary.open("wb") as written:
+            shutil.copyfileobj(content, written)
+        if files.sha256(temporary) != file.sha256:
+            raise _wrong(file, source)
 
 
 class RemoteFile(io.RawIOBase):
-    """A published file that is read where it lies, by range requests; buffer it by `BLOCK`.
+    """A file that is read where it lies, by range requests; buffer it by `BLOCK`.
 
     Reading raises RangesRefusedError if the server sends whole files only, and DownloadError if it does not
     answer.
+
+    Args:
+        url: its address.
+        size: in bytes.
     """
 
-    def __init__(self, file: PublishedFile) -> None:
-        self._file = file
+    def __init__(self, url: str, size: int) -> None:
+        self._url = url
+        self._size = size
         self._session = _session()
         self._at = 0
 
@@ -141,18 +143,41 @@ class RemoteFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Choose where to read next."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._file.bytes}[whence]
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Fetch as many bytes as the buffer takes."""
         view = memoryview(buffer).cast("B")
-        stop = min(self._at + len(view), self._file.bytes)
-        content = b"".join(_read(self._session, self._file, self._at, stop, parts_only=True))
+        stop = min(self._at + len(view), self._size)
+        content = b"".join(_read(self._session, self._url, self._at, stop, parts_only=True))
         view[: len(content)] = content
         self._at += len(content)
         return len(content)
+
+
+def _made(path: str, flags: int) -> int:
+    """Open a file, made if there is none, without a moment in between."""
+    return os.open(path, flags | os.O_CREAT, 0o666)
+
+
+def _completed(
+    part: io.BufferedRandom,
+    file: PublishedFile,
+    size: int,
+    chunks: Iterable[bytes],
+    progress: Progress | None,
+) -> bool:
+    """Write the rest of a file, and tell whether all of it is what was published."""
+    for chunk in chunks:
+        part.write(chunk)
+        if progress:
+            progress(file.name, part.tell(), size)
+    part.flush()
+    os.fsync(part.fileno())
+    part.seek(0)
+    return hashlib.file_digest(part, "sha256").hexdigest() == file.sha256
 
 
 def _session() -> Any:
@@ -161,46 +186,72 @@ def _session() -> Any:
     return requests.Session()
 
 
-def _read(
-    session: Any, file: PublishedFile, start: int, stop: int, parts_only: bool = False
-) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `stop`; asks again after a cut, as long as each request brings some."""
+def _ask(session: Any, url: str, start: int, stop: int) -> Any:
+    """Ask for the bytes from `start` to `stop`; the answer is these or the whole file."""
+    # Not packed on the way, or a part of what is sent would not be a part of the file.
+    headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+    answer = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+    part = answer.headers.get("Content-Range", "")
+    if answer.status_code != 200 and not (answer.status_code == 206 and part.startswith(f"bytes {start}-")):
+        answer.close()
+        raise DownloadError(f"{url} answers {answer.status_code} {answer.reason}.")
+    return answer
+
+
+def _size(session: Any, url: str) -> int:
+    import requests
+
+    try:
+        with _ask(session, url, 0, 1) as answer:
+            part = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            return int(part or answer.headers.get("Content-Length", ""))
+    except ValueError as error:
+        raise DownloadError(f"{url} does not say how large it is.") from error
+    except requests.RequestException as error:
+        raise _unreachable(url, error) from error
+
+
+def _read(session: Any, url: str, start: int, stop: int, parts_only: bool = False) -> Iterator[bytes]:
+    """Yield the bytes from `start` to `stop`; goes on after a cut, as long as each request brings some."""
     import requests
 
     at = start
     while at < stop:
-        begin = at
-        reason = "the connection ended"
-        wanted = {"Range": f"bytes={at}-{stop - 1}", "Accept-Encoding": "identity"}
+        before, failure = at, None
         try:
-            with session.get(file.url, headers=wanted, stream=True, timeout=TIMEOUT) as answer:
-                if answer.status_code not in (200, 206):
-                    raise DownloadError(f"{file.url} answers {answer.status_code} {answer.reason}.")
-                whole = answer.status_code == 200
-                if whole and parts_only:
-                    raise RangesRefusedError(f"The server of {file.url} sends whole files only.")
-                if not whole and not answer.headers.get("Content-Range", "").startswith(f"bytes {at}-"):
-                    raise DownloadError(f"{file.url} answers with another part than was asked for.")
-                skip = at if whole else 0
+            with _ask(session, url, at, stop) as answer:
+                if answer.status_code == 200 and parts_only:
+                    raise RangesRefusedError(f"The server of {url} sends whole files only.")
+                repeated = at if answer.status_code == 200 else 0
                 for received in answer.iter_content(CHUNK):
-                    chunk = received[skip : skip + stop - at]
-                    skip -= min(skip, len(received))
+                    chunk = received[repeated : repeated + stop - at]
+                    repeated -= min(repeated, len(received))
                     at += len(chunk)
                     yield chunk
                     if at == stop:
                         return
-        except requests.Timeout:
-            reason = "the server does not answer in time"
-        except requests.exceptions.SSLError:
-            reason = "the server's certificate is not accepted"
-        except requests.exceptions.ProxyError:
-            reason = "the proxy refuses"
-        except requests.RequestException:
-            reason = "there is no connection" if at == 0 else reason
-        if at == begin:
-            raise DownloadError(
-                f"{file.url} cannot be fetched: {reason} ({at:,} of {file.bytes:,} bytes came)."
-            )
+        except requests.RequestException as error:
+            failure = error
+        if at == before:
+            raise _unreachable(url, failure) from failure
+
+
+def _unreachable(url: str, failure: Exception | None) -> DownloadError:
+    import requests
+
+    reason = "the connection ended too early"
+    for kind, words in (
+        (requests.Timeout, "the server does not answer in time"),
+        (requests.exceptions.SSLError, "the server's certificate is not accepted"),
+        (requests.exceptions.ProxyError, "the proxy refuses"),
+        (requests.exceptions.ChunkedEncodingError, reason),
+        (requests.ConnectionError, "there is no connection"),
+        (requests.RequestException, str(failure)),
+    ):
+        if isinstance(failure, kind):
+            reason = words
+            break
+    return DownloadError(f"{url} cannot be fetched: {reason}.")
 
 
 @contextlib.contextmanager
@@ -213,6 +264,5 @@ def _written(path: Path) -> Iterator[None]:
 
 def _wrong(file: PublishedFile, source: str) -> DownloadError:
     return DownloadError(
-        f"{file.name} from {source} is not what was published: "
-        f"that has {file.bytes:,} bytes and SHA-256 {file.sha256}."
+        f"{file.name} from {source} is not what was published: its SHA-256 is not {file.sha256}."
     )

@@ -140,7 +140,10 @@ class SpiceFiles:
 
     def _install_members(self, members: list[PublishedFile], progress: Progress | None) -> None:
         try:
-            with RemoteFile(self.models) as remote, io.BufferedReader(remote, BLOCK) as buffered:
+            with (
+                RemoteFile(self.models.url, self.models.bytes or 0) as remote,
+                io.BufferedReader(remote, BLOCK) as buffered,
+            ):
                 self._unpack(buffered, members, progress)
         except RangesRefusedError:
             download(self.models, self.folder, progress)
@@ -150,18 +153,16 @@ class SpiceFiles:
             whole.unlink()
 
     def _unpack(self, jar: BinaryIO, members: list[PublishedFile], progress: Progress | None) -> None:
-        total, done = sum(file.bytes for file in members), 0
         with _intact(self.models.url), zipfile.ZipFile(jar) as archive:
             places = {info.filename: info.header_offset for info in archive.infolist()}
             # In the order in which they lie in the archive, so that one request brings neighbours.
-            for file in sorted(members, key=lambda file: places.get(file.name, 0)):
+            for done, file in enumerate(sorted(members, key=lambda file: places.get(file.name, 0)), start=1):
                 content = _member(archive, file)
                 if content is None:
-                    raise DownloadError(f"{self.models.url} has no {file.name} of {file.bytes:,} bytes.")
-                keep(file, self.folder, content, self.models.url)
-                done += file.bytes
+                    raise DownloadError(f"{self.models.url} has no {file.name} of {file.bytes} bytes.")
+                keep(file, self.folder, io.BytesIO(content), self.models.url)
                 if progress:
-                    progress(self.models.name, done, total)
+                    progress(self.models.name, done, len(members))
 
     def install_from(self, source: Path) -> None:
         """Copy what is missing from this machine, without any network.
@@ -177,17 +178,23 @@ class SpiceFiles:
         if not source.exists():
             raise UsageError(f"{source} does not exist. Give --from a folder with {self.corenlp.name}.")
         missing = self.missing()
-        for read in _places(source, (self.models.name, *OTHER_ARCHIVES)):
-            for file in list(missing):
-                content = read(file)
-                # What differs here may be found as published in the next place.
-                if content is not None and hashlib.sha256(content).hexdigest() == file.sha256:
-                    keep(file, self.folder, content, str(source))
-                    missing.remove(file)
-        if missing:
-            names = ", ".join(file.name for file in missing)
-            addresses = " and ".join(dict.fromkeys(file.url for file in missing))
-            raise DownloadError(f"{source} lacks, or has damaged: {names}. Copy {addresses} there.")
+        if not missing:
+            return
+        try:
+            for read in _places(source, (self.models.name, *OTHER_ARCHIVES)):
+                for file in list(missing):
+                    content = read(file)
+                    # What differs here may be found as published in the next place.
+                    if content is not None and hashlib.sha256(content).hexdigest() == file.sha256:
+                        keep(file, self.folder, io.BytesIO(content), str(source))
+                        missing.remove(file)
+                if not missing:
+                    return
+        except OSError as error:
+            raise DownloadError(f"{source} cannot be read: {error}.") from error
+        names = ", ".join(file.name for file in missing)
+        addresses = " and ".join(dict.fromkeys(file.url for file in missing))
+        raise DownloadError(f"{source} lacks, or has damaged: {names}. Copy {addresses} there.")
 
 
 Read = Callable[[PublishedFile], bytes | None]
