@@ -1,12 +1,11 @@
 """Recordings with captions, as folders with a CSV describe them (`file_name,caption_1,caption_2,...`)."""
 
-import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from otoscribe.errors import RunError
+from otoscribe.errors import MetricError, RunError
+from otoscribe.tables import read_references
 from otoscribe.vocabulary import words_of
 
 
@@ -22,8 +21,8 @@ def read_pairs(source: Path) -> list[CaptionedClip]:
     """Read recordings and captions in the order of the table.
 
     Args:
-        source: a CSV in the layout of Clotho, its `file_name` relative to its own folder; or a folder that
-            holds exactly one CSV. Other columns are ignored, empty captions skipped.
+        source: a table in the layout of Clotho (`tables.read_references`), its `file_name` relative to its
+            own folder; or a folder that holds exactly one CSV. Captions without a word are skipped.
 
     Raises:
         RunError: there is no such table, its columns are others, a recording is missing or listed twice, or
@@ -31,27 +30,13 @@ def read_pairs(source: Path) -> list[CaptionedClip]:
     """
     table = _table(source)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            columns = list(rows.fieldnames or [])
-            captions = sorted(
-                (name for name in columns if re.fullmatch(r"caption_\d+", name)),
-                key=lambda name: int(name.removeprefix("caption_")),
-            )
-            if "file_name" not in columns or not captions:
-                raise RunError(
-                    f"{table} has the columns {', '.join(columns) or '(none)'}; it needs file_name and "
-                    f"caption_1, caption_2 and so on."
-                )
-            clips = [
-                CaptionedClip(
-                    table.parent / (row["file_name"] or ""),
-                    tuple(row[name].strip() for name in captions if words_of(row[name] or "")),
-                )
-                for row in rows
-            ]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"{table} is not a CSV in UTF-8: {error}. Save it as one.") from error
+        listed = read_references(table)
+    except MetricError as error:
+        raise RunError(str(error)) from error
+    clips = [
+        CaptionedClip(table.parent / name, tuple(caption for caption in captions if words_of(caption)))
+        for name, captions in listed.items()
+    ]
     _check(table, clips)
     return clips
 
@@ -69,11 +54,9 @@ def _table(source: Path) -> Path:
 
 
 def _check(table: Path, clips: Sequence[CaptionedClip]) -> None:
-    if not clips:
-        raise RunError(f"{table} lists no recordings.")
     seen: set[Path] = set()
     for clip in clips:
-        if clip.path in seen:
+        if clip.path in seen:  # by two names, "a.wav" and "./a.wav"
             raise RunError(f"{table} lists {clip.path.name} twice; give each recording one row.")
         seen.add(clip.path)
         if not clip.path.is_file():
