@@ -48,9 +48,15 @@ def test_candidates_of_a_captioner(tmp_path: Path) -> None:
     ]
 
 
-def test_several_candidates_keep_their_order_and_one_empty_caption_stays(tmp_path: Path) -> None:
-    path = written(tmp_path, "file_name,caption_2,caption_1\na,second,first\nb,only,\nc, ,\n")
-    assert read_candidates(path) == {"a": ("first", "second"), "b": ("only",), "c": ("",)}
+def test_an_empty_candidate_stays_but_not_what_fills_up_a_table(tmp_path: Path) -> None:
+    path = written(tmp_path, "file_name,caption_2,caption_1\na,second,first\nb,,only\nc, ,\nd,second,\n")
+    # Else the second best caption would be scored as the best.
+    assert read_candidates(path) == {
+        "a": ("first", "second"),
+        "b": ("only",),
+        "c": ("",),
+        "d": ("", "second"),
+    }
 
 
 def test_one_table_may_hold_candidates_beside_references(tmp_path: Path) -> None:
@@ -70,7 +76,7 @@ def test_what_the_caption_command_writes_is_read(tmp_path: Path) -> None:
     ]
     path = written(tmp_path, "".join(as_csv(results)))
     assert list(read_candidates(path).items()) == [
-        ("b.wav", ("a dog", "a cat")),
+        ("b.wav", ("a dog", "", "a cat")),
         ("a.wav", ("",)),
         ("c.wav", ("x",)),
     ]

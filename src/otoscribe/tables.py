@@ -73,9 +73,10 @@ def read_references(path: Path) -> Captions:
         MetricError: the file cannot be read or is not such a table, it lists no recording or one twice, or a
             recording has no caption.
     """
-    references = _captions(path, _rows(path, _REFERENCES), _numbered)
-    for name, captions in references.items():
-        if not captions:
+    references: Captions = {}
+    for name, cells in _by_name(path, _rows(path, _REFERENCES)).items():
+        references[name] = tuple(filter(None, _numbered(cells)))
+        if not references[name]:
             raise MetricError(f"{path} has no caption for {name}; write one or remove the row.")
     return references
 
@@ -89,8 +90,9 @@ def read_candidates(path: Path) -> Captions:
             the recording, and its captions are ordered by `rank`. Other columns are ignored.
 
     Returns:
-        Captions by name, which is kept exactly as it stands there. A recording whose captions are all empty
-        has one empty caption; others are without empty ones. White space around captions is left out.
+        Captions by name, which is kept exactly as it stands there. An empty caption stays, since it is what
+        the captioner wrote; but those after the last one with words fill up the table, and are left out.
+        White space around captions is too.
 
     Raises:
         MetricError: the file cannot be read or is not such a table, it lists no recording or one twice, or a
@@ -99,29 +101,36 @@ def read_candidates(path: Path) -> Captions:
     rows = _rows(path, _CANDIDATES)
     if "file_name" not in rows[0].cells:
         return _ranked(path, rows)
-    candidates = _captions(
-        path, rows, lambda cells: [cells["caption"]] if "caption" in cells else _numbered(cells)
-    )
-    return {name: captions or ("",) for name, captions in candidates.items()}
+    return {
+        name: _unfilled([cells["caption"].strip()] if "caption" in cells else _numbered(cells))
+        for name, cells in _by_name(path, rows).items()
+    }
 
 
-def _captions(path: Path, rows: Iterable[_Row], pick: Callable[[dict[str, str]], list[str]]) -> Captions:
-    captions: Captions = {}
-    lines: dict[str, int] = {}
+def _by_name(path: Path, rows: Iterable[_Row]) -> dict[str, dict[str, str]]:
+    """Return the cells of each recording."""
+    found: dict[str, _Row] = {}
     for row in rows:
         name = row.cells["file_name"]
         if not name:
             raise MetricError(f"{path} has no file_name in line {row.line}; write it or remove the row.")
-        if name in lines:
-            raise _twice(path, name, lines[name], row.line)
-        lines[name] = row.line
-        captions[name] = tuple(filter(None, (text.strip() for text in pick(row.cells))))
-    return captions
+        if name in found:
+            raise _twice(path, name, found[name].line, row.line)
+        found[name] = row
+    return {name: row.cells for name, row in found.items()}
 
 
 def _numbered(cells: dict[str, str]) -> list[str]:
     columns = filter(_NUMBERED.fullmatch, cells)
-    return [cells[name] for name in sorted(columns, key=lambda name: int(name.removeprefix("caption_")))]
+    ordered = sorted(columns, key=lambda name: int(name.removeprefix("caption_")))
+    return [cells[name].strip() for name in ordered]
+
+
+def _unfilled(captions: list[str]) -> tuple[str, ...]:
+    """Remove empty captions from the end; one stays in any case."""
+    while len(captions) > 1 and not captions[-1]:
+        captions.pop()
+    return tuple(captions)
 
 
 def _ranked(path: Path, rows: Iterable[_Row]) -> Captions:
@@ -146,7 +155,7 @@ def _ranked(path: Path, rows: Iterable[_Row]) -> Captions:
             raise _twice(path, name, others.get(int(rank), first).line, row.line)
         others[int(rank)] = row
     return {
-        name: tuple(filter(None, (others[rank].cells["caption"].strip() for rank in sorted(others)))) or ("",)
+        name: _unfilled([others[rank].cells["caption"].strip() for rank in sorted(others)])
         for name, others in found.items()
     }
 
