@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 T = TypeVar("T")
 
@@ -88,6 +88,37 @@ class ProgressBar:
         stream.flush()
         if self._bar and shared:
             self._bar.start()
+
+
+class Bars:
+    """Bars on standard error, one for each kind of work, shown only to a terminal."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        if sys.stderr.isatty():
+            import rich.progress
+            from rich.console import Console
+
+            self._progress = rich.progress.Progress(
+                console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+
+    def __enter__(self) -> "Bars":
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._progress:
+            self._progress.stop()
+
+    def show(self, what: str, done: int, total: int) -> None:
+        """Show how much of some work is done."""
+        if self._progress:
+            if what not in self._tasks:
+                self._tasks[what] = self._progress.add_task(what, total=total)
+            self._progress.update(self._tasks[what], completed=done, total=total)
 
 
 @contextlib.contextmanager
