@@ -16,6 +16,7 @@ pytest.importorskip("transformers")
 
 from safetensors.torch import save_file  # noqa: E402
 
+from otoscribe.download import PublishedFile  # noqa: E402
 from otoscribe.errors import MetricError, UsageError  # noqa: E402
 from otoscribe.metrics import fense as fense_module  # noqa: E402
 from otoscribe.metrics import fense_networks  # noqa: E402
@@ -71,12 +72,12 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publish:
     monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path))
 
     def write(which: str, save: Callable[[Path], object]) -> Path:
-        file: fense_networks.PublishedFile = getattr(fense_networks, which)
+        file: PublishedFile = getattr(fense_networks, which)
         path = tmp_path / "fense" / file.name
         path.parent.mkdir(exist_ok=True)
         save(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        monkeypatch.setattr(fense_networks, which, replace(file, sha256=digest))
+        monkeypatch.setattr(fense_networks, which, replace(file, bytes=None, sha256=digest))
         return path
 
     return write

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from otoscribe.download import Progress
 from otoscribe.errors import MetricError, UsageError
 from otoscribe.metrics import fense_networks
 
@@ -35,8 +36,6 @@ ENCODER_PIECES = 128
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
 Floats = NDArray[np.float64]
 
 

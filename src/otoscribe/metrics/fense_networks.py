@@ -7,12 +7,12 @@ checksum is not the published one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from otoscribe import files
+from otoscribe.download import PublishedFile
 from otoscribe.errors import MetricError
 
 if TYPE_CHECKING:
@@ -30,19 +30,6 @@ _ENCODER = (
     "https://huggingface.co/sentence-transformers/paraphrase-TinyBERT-L6-v2/resolve/"
     "abd4049810603ad804fcb2b415805ddfdca13873"
 )
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """A file that somebody published, known by its checksum."""
-
-    name: str
-    """What it is called in `folder()`."""
-    url: str
-    bytes: int | None
-    """Its size; None where no source states it to the byte."""
-    sha256: str
-    """64 hexadecimal digits."""
 
 
 DETECTOR = PublishedFile(
