@@ -83,6 +83,7 @@ class FileServer:
 
     def stop(self) -> None:
         """Let the address be one where nobody answers."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+            self._server.server_close()

@@ -60,6 +60,10 @@ class PublishedFile:
             return False
 
 
+class UnreachableError(DownloadError):
+    """The address does not answer, or not with the file."""
+
+
 class RangesRefusedError(DownloadError):
     """The server sends whole files only."""
 
@@ -109,6 +113,43 @@ def keep(file: PublishedFile, folder: Path, content: BinaryIO, source: str) -> N
             shutil.copyfileobj(content, written)
         if files.sha256(temporary) != file.sha256:
             raise _wrong(file, source)
+
+
+def copy(file: PublishedFile, folder: Path, source: Path) -> None:
+    """Copy a file into a folder from another, unless it is there already.
+
+    Args:
+        file: what to copy; in `source` it may also have the name that a browser gave it.
+        folder: where it is kept.
+        source: the folder that somebody put it into.
+
+    Raises:
+        DownloadError: the file is not in `source`, is not what was published, or cannot be read or written.
+    """
+    if file.is_whole_in(folder):
+        return
+    names = dict.fromkeys([file.name, file.url.rpartition("/")[2]])
+    found = [source / name for name in names if (source / name).is_file()]
+    if not found:
+        raise DownloadError(f"{source} has no {' or '.join(names)}. Copy {file.url} there.")
+    try:
+        content = found[0].open("rb")
+    except OSError as error:
+        raise DownloadError(f"{found[0]} cannot be read: {_reason(error)}.") from error
+    with content:
+        keep(file, folder, content, str(source))
+
+
+@contextlib.contextmanager
+def or_by_hand(urls: Iterable[str], command: str) -> Iterator[None]:
+    """Add to the error of an address that cannot be reached what to do on a machine without a network."""
+    try:
+        yield
+    except UnreachableError as error:
+        raise DownloadError(
+            f"{error} Without a network: copy {' and '.join(urls)} into a folder, and type: "
+            f"{command} --from FOLDER"
+        ) from error
 
 
 class RemoteFile(io.RawIOBase):
@@ -194,7 +235,7 @@ def _ask(session: Any, url: str, start: int, stop: int) -> Any:
     part = answer.headers.get("Content-Range", "")
     if answer.status_code != 200 and not (answer.status_code == 206 and part.startswith(f"bytes {start}-")):
         answer.close()
-        raise DownloadError(f"{url} answers {answer.status_code} {answer.reason}.")
+        raise UnreachableError(f"{url} answers {answer.status_code} {answer.reason}.")
     return answer
 
 
@@ -206,7 +247,7 @@ def _size(session: Any, url: str) -> int:
             part = answer.headers.get("Content-Range", "").rpartition("/")[2]
             return int(part or answer.headers.get("Content-Length", ""))
     except ValueError as error:
-        raise DownloadError(f"{url} does not say how large it is.") from error
+        raise UnreachableError(f"{url} does not say how large it is.") from error
     except requests.RequestException as error:
         raise _unreachable(url, error) from error
 
@@ -236,7 +277,7 @@ def _read(session: Any, url: str, start: int, stop: int, parts_only: bool = Fals
             raise _unreachable(url, failure) from failure
 
 
-def _unreachable(url: str, failure: Exception | None) -> DownloadError:
+def _unreachable(url: str, failure: Exception | None) -> UnreachableError:
     import requests
 
     reason = "the connection ended too early"
@@ -251,7 +292,7 @@ def _unreachable(url: str, failure: Exception | None) -> DownloadError:
         if isinstance(failure, kind):
             reason = words
             break
-    return DownloadError(f"{url} cannot be fetched: {reason}.")
+    return UnreachableError(f"{url} cannot be fetched: {reason}.")
 
 
 @contextlib.contextmanager
@@ -259,7 +300,11 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DownloadError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}.") from error
+        raise DownloadError(f"{path} cannot be written: {_reason(error)}.") from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def _wrong(file: PublishedFile, source: str) -> DownloadError:

@@ -1,4 +1,4 @@
-"""`otoscribe metrics install`: the files that SPICE needs beside its Python packages."""
+"""`otoscribe metrics install`: the files that metrics need beside their Python packages."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,19 +23,45 @@ def install(
         typer.Option(
             "--from",
             metavar="PATH",
-            help="Copy from this folder, or from an archive in it, and not from the network.",
-            show_default="Maven Central",
+            help="Copy from this folder, or an archive in it.",
+            show_default="the network",
         ),
     ] = None,
+    fense: Annotated[
+        bool,
+        typer.Option(
+            "--fense", help="Install the networks of FENSE and SPIDEr-FL (700 MB), and not SPICE's files."
+        ),
+    ] = False,
 ) -> None:
     """Install the files of CoreNLP that SPICE parses with (16 MB), each checked."""
-    # Here and not at the top: `otoscribe --help` need not wait for it.
+    with terminal.Bars() as bars:
+        folder = _install_fense(source, bars) if fense else _install_spice(source, bars)
+    print(terminal.printable(f"Installed in {folder}"))
+
+
+# Imports here and not at the top: `otoscribe --help` need not wait for them.
+
+
+def _install_spice(source: Path | None, bars: terminal.Bars) -> Path:
     from otoscribe.metrics.spice_files import SpiceFiles
 
     spice = SpiceFiles()
-    with terminal.Bars() as bars:
-        if source is None:
-            spice.install(bars.show)
-        else:
-            spice.install_from(source)
-    print(terminal.printable(f"SPICE's files are in {spice.folder}"))
+    if source is None:
+        spice.install(bars.show)
+    else:
+        spice.install_from(source)
+    return spice.folder
+
+
+def _install_fense(source: Path | None, bars: terminal.Bars) -> Path:
+    from otoscribe.download import copy, download, or_by_hand
+    from otoscribe.metrics.fense_networks import FILES, INSTALL, folder
+
+    with or_by_hand((file.url for file in FILES), INSTALL):
+        for file in FILES:
+            if source is None:
+                download(file, folder(), bars.show)
+            else:
+                copy(file, folder(), source)
+    return folder()

@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from otoscribe import files
-from otoscribe.download import BLOCK, Progress, PublishedFile, RangesRefusedError, RemoteFile, download, keep
+from otoscribe.download import (
+    BLOCK,
+    Progress,
+    PublishedFile,
+    RangesRefusedError,
+    RemoteFile,
+    download,
+    keep,
+    or_by_hand,
+)
 from otoscribe.errors import DownloadError, MetricError, UsageError
 
 MAVEN = "https://repo1.maven.org/maven2/edu/stanford/nlp/stanford-corenlp/3.6.0"
@@ -125,18 +134,13 @@ class SpiceFiles:
         Raises:
             DownloadError: something cannot be fetched or written, or is not what was published.
         """
-        try:
-            missing = self.missing()
+        missing = self.missing()
+        with or_by_hand((self.corenlp.url, self.models.url), INSTALL):
             if self.corenlp in missing:
                 download(self.corenlp, self.folder, progress)
             members = [file for file in missing if file in self.members]
             if members:
                 self._install_members(members, progress)
-        except DownloadError as error:
-            raise DownloadError(
-                f"{error} Without a network: copy {self.corenlp.url} and {self.models.url} into a folder, "
-                f"and type: {INSTALL} --from FOLDER"
-            ) from error
 
     def _install_members(self, members: list[PublishedFile], progress: Progress | None) -> None:
         try:
