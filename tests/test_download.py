@@ -102,6 +102,7 @@ def test_a_server_that_ignores_ranges_repeats_what_is_there(
     put_part(tmp_path, CONTENT[:70_000])
     download(file, tmp_path)
     assert (tmp_path / "deep" / "a.jar").read_bytes() == CONTENT
+    assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize("part", [CONTENT, CONTENT[:-1], b"", b"x" * 1000, CONTENT + b"x", b"x" * 400_000])
@@ -234,6 +235,27 @@ def test_two_downloads_at_once_both_succeed(server: FileServer, file: PublishedF
         (tmp_path / "deep" / "a.jar").unlink()
         for left in tmp_path.rglob("*.part"):
             left.unlink()
+
+
+def test_a_download_that_another_overtook_leaves_what_others_make(
+    file: PublishedFile, tmp_path: Path
+) -> None:
+    part = tmp_path / "deep" / "a.jar.part"
+
+    def overtake(_: str, done: int, total: int) -> None:
+        if done == total:
+            part.replace(tmp_path / "deep" / "a.jar")
+            part.write_bytes(b"beginning")
+
+    download(file, tmp_path, overtake)
+    assert file.is_whole_in(tmp_path)
+    assert part.read_bytes() == b"beginning"
+
+
+def test_a_part_that_vanishes_is_an_error(file: PublishedFile, tmp_path: Path) -> None:
+    part = tmp_path / "deep" / "a.jar.part"
+    with pytest.raises(DownloadError, match=r"a\.jar\.part was removed meanwhile"):
+        download(file, tmp_path, lambda _, done, total: part.unlink() if done == total else None)
 
 
 def test_content_from_elsewhere_is_kept_if_it_is_what_was_published(

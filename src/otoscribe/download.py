@@ -93,12 +93,12 @@ def download(file: PublishedFile, folder: Path, progress: Progress | None = None
                     raise _wrong(file, file.url)
                 start = part.seek(0)  # the part was of something else
             written = os.fstat(part.fileno())
-        try:
+        with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(written, path.stat()):
                 path.replace(target)
-        except FileNotFoundError:
-            if not file.is_whole_in(folder):  # else another process was faster
-                raise
+                return
+        if not file.is_whole_in(folder):  # else another process was faster
+            raise DownloadError(f"{path} was removed meanwhile. Repeat the command.")
 
 
 def keep(file: PublishedFile, folder: Path, content: BinaryIO, source: str) -> None:
