@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from file_server import FileServer
-from otoscribe.download import PublishedFile, RangesRefusedError, RemoteFile, download, keep
+from otoscribe.download import PublishedFile, download, keep
 from otoscribe.errors import DownloadError
+from otoscribe.remote import RangesRefusedError, RemoteFile
 
 pytest.importorskip("requests", reason="requests comes with otoscribe[metrics]")
 

@@ -12,20 +12,11 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO
 
 from otoscribe import files
 from otoscribe.errors import DownloadError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-CHUNK = 1 << 14
-"""Bytes that are read at once."""
-BLOCK = 1 << 18
-"""Bytes that one request for a part of an archive asks for; members are often neighbours."""
-TIMEOUT = (20.0, 60.0)
-"""Seconds to connect, and seconds of silence."""
+from otoscribe.remote import UnreachableError, connect, read, size_of
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -60,12 +51,9 @@ class PublishedFile:
             return False
 
 
-class UnreachableError(DownloadError):
-    """The address does not answer, or not with the file."""
-
-
-class RangesRefusedError(DownloadError):
-    """The server sends whole files only."""
+def part_of(target: Path) -> Path:
+    """Return where a file grows while it is downloaded."""
+    return target.with_name(target.name + ".part")
 
 
 def download(file: PublishedFile, folder: Path, progress: Progress | None = None) -> None:
@@ -83,11 +71,11 @@ def download(file: PublishedFile, folder: Path, progress: Progress | None = None
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not by files.written_whole: an interrupted download must find its part again.
-        path = target.with_name(target.name + ".part")
-        with open(path, "rb+", opener=_made) as part, _session() as session:
-            size = _size(session, file.url) if file.bytes is None else file.bytes
+        path = part_of(target)
+        with open(path, "rb+", opener=_made) as part, connect() as session:
+            size = size_of(session, file.url) if file.bytes is None else file.bytes
             start = part.seek(0, os.SEEK_END)
-            while not _completed(part, file, size, _read(session, file.url, start, size), progress):
+            while not _completed(part, file, size, read(session, file.url, start, size), progress):
                 part.truncate(0)
                 if start == 0:
                     raise _wrong(file, file.url)
@@ -108,11 +96,13 @@ def keep(file: PublishedFile, folder: Path, content: BinaryIO, source: str) -> N
         DownloadError: the content, which came from `source`, is not what was published, or cannot be written.
     """
     target = folder / file.name
-    with _written(target), files.written_whole(target) as temporary:
-        with temporary.open("wb") as written:
-            shutil.copyfileobj(content, written)
-        if files.sha256(temporary) != file.sha256:
-            raise _wrong(file, source)
+    with _written(target):
+        with files.written_whole(target) as temporary:
+            with temporary.open("wb") as written:
+                shutil.copyfileobj(content, written)
+            if files.sha256(temporary) != file.sha256:
+                raise _wrong(file, source)
+        part_of(target).unlink(missing_ok=True)
 
 
 def copy(file: PublishedFile, folder: Path, source: Path) -> None:
@@ -152,57 +142,6 @@ def or_by_hand(urls: Iterable[str], command: str) -> Iterator[None]:
         ) from error
 
 
-class RemoteFile(io.RawIOBase):
-    """A file that is read where it lies, by range requests; buffer it by `BLOCK`.
-
-    Reading raises RangesRefusedError if the server sends whole files only, and DownloadError if it does not
-    answer.
-
-    Args:
-        url: its address.
-        size: in bytes.
-    """
-
-    def __init__(self, url: str, size: int) -> None:
-        self._url = url
-        self._size = size
-        self._session = _session()
-        self._at = 0
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._session.close()
-        super().close()
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Choose where to read next."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Fetch as many bytes as the buffer takes."""
-        view = memoryview(buffer).cast("B")
-        stop = min(self._at + len(view), self._size)
-        content = b"".join(_read(self._session, self._url, self._at, stop, parts_only=True))
-        view[: len(content)] = content
-        self._at += len(content)
-        return len(content)
-
-
-def _made(path: str, flags: int) -> int:
-    """Open a file, made if there is none, without a moment in between."""
-    return os.open(path, flags | os.O_CREAT, 0o666)
-
-
 def _completed(
     part: io.BufferedRandom,
     file: PublishedFile,
@@ -221,78 +160,9 @@ def _completed(
     return hashlib.file_digest(part, "sha256").hexdigest() == file.sha256
 
 
-def _session() -> Any:
-    import requests
-
-    return requests.Session()
-
-
-def _ask(session: Any, url: str, start: int, stop: int) -> Any:
-    """Ask for the bytes from `start` to `stop`; the answer is these or the whole file."""
-    # Not packed on the way, or a part of what is sent would not be a part of the file.
-    headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-    answer = session.get(url, headers=headers, stream=True, timeout=TIMEOUT)
-    part = answer.headers.get("Content-Range", "")
-    if answer.status_code != 200 and not (answer.status_code == 206 and part.startswith(f"bytes {start}-")):
-        answer.close()
-        raise UnreachableError(f"{url} answers {answer.status_code} {answer.reason}.")
-    return answer
-
-
-def _size(session: Any, url: str) -> int:
-    import requests
-
-    try:
-        with _ask(session, url, 0, 1) as answer:
-            part = answer.headers.get("Content-Range", "").rpartition("/")[2]
-            return int(part or answer.headers.get("Content-Length", ""))
-    except ValueError as error:
-        raise UnreachableError(f"{url} does not say how large it is.") from error
-    except requests.RequestException as error:
-        raise _unreachable(url, error) from error
-
-
-def _read(session: Any, url: str, start: int, stop: int, parts_only: bool = False) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `stop`; goes on after a cut, as long as each request brings some."""
-    import requests
-
-    at = start
-    while at < stop:
-        before, failure = at, None
-        try:
-            with _ask(session, url, at, stop) as answer:
-                if answer.status_code == 200 and parts_only:
-                    raise RangesRefusedError(f"The server of {url} sends whole files only.")
-                repeated = at if answer.status_code == 200 else 0
-                for received in answer.iter_content(CHUNK):
-                    chunk = received[repeated : repeated + stop - at]
-                    repeated -= min(repeated, len(received))
-                    at += len(chunk)
-                    yield chunk
-                    if at == stop:
-                        return
-        except requests.RequestException as error:
-            failure = error
-        if at == before:
-            raise _unreachable(url, failure) from failure
-
-
-def _unreachable(url: str, failure: Exception | None) -> UnreachableError:
-    import requests
-
-    reason = "the connection ended too early"
-    for kind, words in (
-        (requests.Timeout, "the server does not answer in time"),
-        (requests.exceptions.SSLError, "the server's certificate is not accepted"),
-        (requests.exceptions.ProxyError, "the proxy refuses"),
-        (requests.exceptions.ChunkedEncodingError, reason),
-        (requests.ConnectionError, "there is no connection"),
-        (requests.RequestException, str(failure)),
-    ):
-        if isinstance(failure, kind):
-            reason = words
-            break
-    return UnreachableError(f"{url} cannot be fetched: {reason}.")
+def _made(path: str, flags: int) -> int:
+    """Open a file, made if there is none, without a moment in between."""
+    return os.open(path, flags | os.O_CREAT, 0o666)
 
 
 @contextlib.contextmanager

@@ -111,6 +111,14 @@ def test_a_server_without_ranges_gives_the_whole_archive(
     server: FileServer, spice: SpiceFiles, folder: Path
 ) -> None:
     server.ranges = False
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if "models" in what and done > total / 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        spice.install(interrupt)
+    assert "stanford-corenlp-3.6.0-models.jar.part" in files_in(folder)
     spice.install()
     assert files_in(folder) == INSTALLED
 
@@ -240,6 +248,9 @@ def partly_damaged(source: Path) -> Path:
 def test_installation_from_this_machine(folder: Path, source: Path, make: Callable[[Path], Path]) -> None:
     spice = planted("http://nowhere.invalid")
     given = make(source)
+    folder.mkdir(parents=True)
+    for name in (spice.corenlp.name, spice.models.name):  # left by an interrupted download
+        (folder / f"{name}.part").write_bytes(b"half")
     spice.install_from(given)
     assert files_in(folder) == INSTALLED
     spice.install_from(given)

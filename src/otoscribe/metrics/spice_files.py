@@ -17,17 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from otoscribe import files
-from otoscribe.download import (
-    BLOCK,
-    Progress,
-    PublishedFile,
-    RangesRefusedError,
-    RemoteFile,
-    download,
-    keep,
-    or_by_hand,
-)
+from otoscribe.download import Progress, PublishedFile, download, keep, or_by_hand, part_of
 from otoscribe.errors import DownloadError, MetricError, UsageError
+from otoscribe.remote import BLOCK, RangesRefusedError, RemoteFile
 
 MAVEN = "https://repo1.maven.org/maven2/edu/stanford/nlp/stanford-corenlp/3.6.0"
 INSTALL = "otoscribe metrics install"
@@ -141,6 +133,7 @@ class SpiceFiles:
             members = [file for file in missing if file in self.members]
             if members:
                 self._install_members(members, progress)
+        self._tidy()
 
     def _install_members(self, members: list[PublishedFile], progress: Progress | None) -> None:
         try:
@@ -154,7 +147,6 @@ class SpiceFiles:
             whole = self.folder / self.models.name
             with whole.open("rb") as opened:
                 self._unpack(opened, members, progress)
-            whole.unlink()
 
     def _unpack(self, jar: BinaryIO, members: list[PublishedFile], progress: Progress | None) -> None:
         with _intact(self.models.url), zipfile.ZipFile(jar) as archive:
@@ -167,6 +159,12 @@ class SpiceFiles:
                 keep(file, self.folder, io.BytesIO(content), self.models.url)
                 if progress:
                     progress(self.models.name, done, len(members))
+
+    def _tidy(self) -> None:
+        """Remove the models that are not needed any more, whole or in part."""
+        for path in (self.folder / self.models.name, part_of(self.folder / self.models.name)):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def install_from(self, source: Path) -> None:
         """Copy what is missing from this machine, without any network.
@@ -193,6 +191,7 @@ class SpiceFiles:
                         keep(file, self.folder, io.BytesIO(content), str(source))
                         missing.remove(file)
                 if not missing:
+                    self._tidy()
                     return
         except OSError as error:
             raise DownloadError(f"{source} cannot be read: {error}.") from error
