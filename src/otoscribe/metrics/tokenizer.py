@@ -21,10 +21,11 @@ from otoscribe.errors import MetricError
 # Those of pycocoevalcap that can occur. Its "-LRB-" never does: tokens are lower case, so brackets stay.
 _DROPPED = frozenset(["", "''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 
-# Latin, Greek, Cyrillic, Hebrew, Arabic, Chinese, Japanese and Korean letters that the program knows as such.
+# Latin, Greek, Cyrillic, Hebrew, Arabic, Chinese, Japanese and Korean letters that the program knows as such,
+# but not the capital sigma, whose lower case Java and Python choose differently.
 _L = (
     r"A-Za-z\xaa\xb5\xba\xc0-\xd6\xd8-\xf6\xf8-\u02c1\u0370-\u0373\u0376\u0377\u0386\u0388-\u038a\u038c"
-    r"\u038e-\u03a1\u03a3-\u03f5\u03f7-\u0481\u048a-\u0527\u05d0-\u05ea\u0620-\u064a\u1e00-\u1eff"
+    r"\u038e-\u03a1\u03a4-\u03f5\u03f7-\u0481\u048a-\u0527\u05d0-\u05ea\u0620-\u064a\u1e00-\u1eff"
     r"\u3005\u3006\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u4e00-\u9fcc\uac00-\ud7a3"
 )
 _ACCENT = r"\u0300-\u036f"
