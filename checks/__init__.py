@@ -1,0 +1,1 @@
+"""Long checks against programs and data of others, each a `make` target."""

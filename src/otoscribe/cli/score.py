@@ -1,0 +1,110 @@
+"""`otoscribe score CANDIDATES REFERENCES`: how good captions are, as a table, JSON and CSV."""
+
+import csv
+import io
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otoscribe.cli import terminal
+from otoscribe.cli.output import Output
+from otoscribe.errors import MetricWarning, UsageError
+
+if TYPE_CHECKING:
+    from otoscribe.metrics import Scores
+
+
+def score(
+    candidates: Annotated[
+        str, typer.Argument(metavar="CANDIDATES", help="CSV or JSONL with file_name and caption.")
+    ],
+    references: Annotated[
+        str,
+        typer.Argument(metavar="REFERENCES", help="CSV or JSONL with file_name and caption_1, caption_2 ..."),
+    ],
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Metrics, separated by commas.", show_default="all that can be computed"
+        ),
+    ] = None,
+    as_json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write all corpus scores to this file.")
+    ] = None,
+    per_clip: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a CSV with the scores of every clip.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processor threads for SPICE.", show_default="all")
+    ] = None,
+) -> None:
+    """Score captions against references: BLEU, ROUGE-L, CIDEr-D, METEOR, SPICE, SPIDEr, FENSE."""
+    # Here and not at the top: `otoscribe --help` need not wait for numpy.
+    from otoscribe.metrics import Scorer
+    from otoscribe.tables import read_candidates, read_references
+
+    inputs = (candidates, references)
+    json_output = None if as_json is None else Output("--json", as_json, inputs)
+    csv_output = None if per_clip is None else Output("--per-clip", per_clip, inputs)
+    if json_output and csv_output and json_output.path == csv_output.path:
+        raise UsageError("--json and --per-clip write two files; give them different names.")
+    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("always", MetricWarning)
+        with Scorer(read_references(Path(references)), names, threads=threads, progress=bars.show) as scorer:
+            scores = scorer.score(read_candidates(Path(candidates)))
+    for warning in noticed:
+        print(terminal.printable(str(warning.message)), file=sys.stderr)
+    sys.stdout.writelines(_table(scores))
+    if json_output:
+        json_output.write([_json(scores)])
+    if csv_output:
+        csv_output.write(_csv(scores))
+    if names is not None and scores.missing:
+        raise typer.Exit(1)
+
+
+def _table(scores: "Scores") -> Iterator[str]:
+    """Yield the lines that a person reads."""
+    width = max(map(len, (*scores.corpus, *scores.missing)), default=0)
+    yield f"{'metric':{width}}   score   95 % interval\n"
+    for name, estimate in scores.corpus.items():
+        line = f"{name:{width}}  {estimate.value:6.4f}"
+        if estimate.low is not None:
+            line += f"   {estimate.low:6.4f} to {estimate.high:6.4f}"
+        yield line.rstrip() + "\n"
+    for name, reason in scores.missing.items():
+        yield f"{name:{width}}  missing: {terminal.printable(reason)}\n"
+    yield "\n"
+    for name, value in asdict(scores.statistics).items():
+        yield f"{name.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}\n"
+
+
+def _json(scores: "Scores") -> str:
+    document = {
+        "scores": {name: asdict(estimate) for name, estimate in scores.corpus.items()},
+        "missing": dict(scores.missing),
+        "statistics": asdict(scores.statistics),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _csv(scores: "Scores") -> Iterator[str]:
+    """Yield rows whose numbers are exact to the last bit; what is missing is empty."""
+    from otoscribe.metrics import METRICS
+
+    names = [*scores.per_clip, *scores.missing]
+    names.sort(key=METRICS.index)
+    line = io.StringIO()
+    rows = csv.writer(line)
+    rows.writerow(["file_name", *names])
+    for clip, file_name in enumerate(scores.clips):
+        values = [float(scores.per_clip[name][clip]) if name in scores.per_clip else "" for name in names]
+        rows.writerow([file_name, *values])
+    yield line.getvalue()
