@@ -141,8 +141,9 @@ def in_a_new_process(system: System) -> Any:
             key = "caption" if texts is system.candidates else "captions"
             lines = (json.dumps({"file_name": clip, key: text}) for clip, text in texts.items())
             path.write_text("\n".join(lines), encoding="utf-8")
-        command = [sys.executable, "-m", "otoscribe", "score", candidates, references, "--metrics", "spider"]
-        subprocess.run([*command, "--per-clip", scores], check=True, capture_output=True)
+        command = [sys.executable, "-m", "otoscribe", "score", str(candidates), str(references)]
+        options = ["--metrics", "spider", "--per-clip", str(scores)]
+        subprocess.run([*command, *options], check=True, capture_output=True)
         with scores.open(encoding="utf-8", newline="") as file:
             return [float(row["spider"]) for row in csv.DictReader(file)]
 

@@ -38,8 +38,8 @@ def main() -> int:
                     print(f"{system.name}, {scores.clips[clip]}: {metric} {values[clip]}, not {expected}")
                     wrong += 1
             print(f"{system.name}: {len(scores.clips)} clips compared", flush=True)
-    for metric, difference in worst.items():
-        print(f"{metric:8} largest difference {difference:.1e}")
+    for metric, largest in worst.items():
+        print(f"{metric:8} largest difference {largest:.1e}")
     print("equal" if not wrong else f"{wrong} scores differ by more than {TOLERANCE:g}")
     return int(wrong > 0)
 

@@ -40,8 +40,8 @@ FLAGS = (
     "-XX:-UsePerfData",
     "--enable-native-access=ALL-UNNAMED",
 )
-LONG = 40
-"""Captions of more words than this are parsed one at a time: their charts grow with the square of it."""
+LONG = 30
+"""Captions of more words are parsed one at a time, as the memory that each takes grows with their square."""
 STACK = 64 << 20
 """Bytes of stack for each thread, as Java recurses along the parse tree; some systems give 512 KiB."""
 
@@ -69,7 +69,6 @@ class Spice:
         self._extract.setAccessible(True)
         self._pipeline: Any = None
         self._starting = threading.Lock()
-        self._alone = threading.Lock()
         # SPICE is written for one thread; only the pipeline, which takes nearly all of the time, is for many.
         self._single = threading.Lock()
 
@@ -95,11 +94,7 @@ class Spice:
         """Return the tuples of a caption, in JSON."""
         self._start()
         annotation = self._annotation(self._text(caption))
-        if len(caption.split()) > LONG:
-            with self._alone:
-                self._pipeline.annotate(annotation)
-        else:
-            self._pipeline.annotate(annotation)
+        self._pipeline.annotate(annotation)
         for sentence in annotation.get(self._sentences):
             structure = self._structures.newGrammaticalStructure(sentence.get(self._tree))
             graph = self._graphs.generateCCProcessedDependencies(structure, self._extras)
@@ -131,10 +126,9 @@ def _field(owner: Any, name: str) -> Any:
     return field.get(owner)
 
 
-def answer(spice: "Future[Spice]", line: str) -> str:
-    """Answer one line."""
+def answer(spice: "Future[Spice]", question: dict[str, Any]) -> str:
+    """Answer one question."""
     try:
-        question = json.loads(line)
         if "parse" in question:
             return spice.result().parse(question["parse"])
         return spice.result().score(*question["score"])
@@ -162,9 +156,11 @@ def main(home: str, threads: str, *classpath: str) -> None:
 
     threading.Thread(target=write, daemon=True).start()
     spice = ThreadPoolExecutor(1).submit(Spice)
-    pool = ThreadPoolExecutor(int(threads))
+    pool, long = ThreadPoolExecutor(int(threads)), ThreadPoolExecutor(1)
     for line in sys.stdin.buffer:
-        pending.put(pool.submit(answer, spice, line.decode("utf-8")))
+        question = json.loads(line)
+        executor = long if len(question.get("parse", "").split()) > LONG else pool
+        pending.put(executor.submit(answer, spice, question))
     os._exit(0)
 
 
