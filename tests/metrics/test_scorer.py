@@ -146,6 +146,14 @@ def test_a_metric_that_fails_is_missing_with_its_reason_and_never_zero(
     assert len(calls) == 2  # once for each of the two, however many metrics need them
 
 
+def test_a_number_with_a_fraction_is_two_words_for_ngrams_and_one_for_the_longest_sequence() -> None:
+    # As in pycocoevalcap, which parts at any white space for the one, and at spaces only for the other.
+    scores = Scorer([["1 1/2 dogs"], ["rain"]], ["bleu_3", "rouge_l"]).score(["1 1/2 dogs", "rain"])
+    assert scores.per_clip["bleu_3"][0] == pytest.approx(1, abs=1e-6)
+    scores = Scorer([["1 1/2 dogs"], ["rain"]], ["rouge_l"]).score(["1 cat", "rain"])
+    assert scores.per_clip["rouge_l"][0] == 0
+
+
 def test_one_clip_has_a_score_and_no_interval() -> None:
     scores = Scorer([["a dog barks"]], WITHOUT_JAVA).score(["a dog barks"])
     assert scores.corpus["bleu_2"].value == pytest.approx(1, abs=1e-6)

@@ -160,7 +160,7 @@ class _References:
 
     @cached_property
     def bleu(self) -> Bleu:
-        return Bleu(self.tokens)
+        return Bleu([_words(clip) for clip in self.tokens])
 
     @cached_property
     def rouge_l(self) -> RougeL:
@@ -168,7 +168,7 @@ class _References:
 
     @cached_property
     def cider_d(self) -> CiderD:
-        return CiderD(self.tokens)
+        return CiderD([_words(clip) for clip in self.tokens])
 
     @cached_property
     def meteor(self) -> Meteor:
@@ -218,15 +218,16 @@ class _Evaluation:
         clip = np.repeat(np.arange(counts.size), counts)
         first = np.cumsum(counts) - counts
         tokens = _tokenised("candidate", texts)
+        words = _words(tokens)
         heard = [references.tokens[index] for index in clip]
         best = [captions[0] for captions in texts.values()]
         self._first: NDArray[np.int64] = first
         self.best = [tokens[index] for index in first]
-        self._bleu = _Once(lambda: references.bleu.statistics(self.best))
+        self._bleu = _Once(lambda: references.bleu.statistics([words[index] for index in first]))
         self.meteor = _Once(lambda: references.meteor.statistics(self.best, references.tokens))
         self._rouge_l = _Once(lambda: references.rouge_l.score(self.best))
         # Of every candidate, [candidates].
-        self._cider_d = _Once(lambda: references.cider_d.score_against(clip, tokens))
+        self._cider_d = _Once(lambda: references.cider_d.score_against(clip, words))
         self._spice = _Once(lambda: references.spice.score(tokens, heard))
         self._similarity = _Once(lambda: references.fense.similarity(best))
         self._error_probability = _Once(lambda: references.fense.error_probability(best))
@@ -284,6 +285,11 @@ def _tokenised(kind: str, texts: Mapping[str, Sequence[str]]) -> list[Tokens]:
         except MetricError as error:
             raise MetricError(f"A {kind} of {clip!r} cannot be scored. {error}") from error
     return tokens
+
+
+def _words(texts: Sequence[Tokens]) -> list[Tokens]:
+        raise UsageError("Captions come as a list, one entry for each clip, or by id; one text is neither.")
+    return [" ".join(tokens).split() for tokens in texts]
 
 
 def _some(clips: Sequence[str]) -> str:
