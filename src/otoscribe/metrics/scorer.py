@@ -288,7 +288,7 @@ def _tokenised(kind: str, texts: Mapping[str, Sequence[str]]) -> list[Tokens]:
 
 
 def _words(texts: Sequence[Tokens]) -> list[Tokens]:
-        raise UsageError("Captions come as a list, one entry for each clip, or by id; one text is neither.")
+    """Return the words that pycocoevalcap counts for BLEU and CIDEr-D: at white space, a token parts."""
     return [" ".join(tokens).split() for tokens in texts]
 
 
