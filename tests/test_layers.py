@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 
 # In the order in which data flows. A star marks a family of files that may import each other.
 STAGES = [
-    *("errors", "files", "remote", "download", "registry", "settings"),
+    *("errors", "progress", "files", "remote", "download", "registry", "settings"),
     *("audio", "vocabulary", "tables", "search", "bundle", "stepper", "captioner"),
     "metrics.*",
     *("learn", "learn.features", "learn.pitch", "learn.encoders.*", "learn.store"),

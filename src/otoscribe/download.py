@@ -9,17 +9,15 @@ import hashlib
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from otoscribe import files
 from otoscribe.errors import DownloadError
+from otoscribe.progress import Progress
 from otoscribe.remote import UnreachableError, connect, read, size_of
-
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)

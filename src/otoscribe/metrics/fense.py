@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from otoscribe.download import Progress
 from otoscribe.errors import MetricError, UsageError
 from otoscribe.metrics import fense_networks
+from otoscribe.progress import Progress
 
 if TYPE_CHECKING:
     import torch

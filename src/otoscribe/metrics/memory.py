@@ -11,9 +11,7 @@ from pathlib import Path
 
 from otoscribe import files
 from otoscribe.errors import MetricWarning
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
+from otoscribe.progress import Progress
 
 APPLICATION = 0x6F746F73  # "otos"
 SCHEMA = 1

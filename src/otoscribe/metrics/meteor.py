@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from otoscribe import files
 from otoscribe.metrics import java, ngrams
-from otoscribe.metrics.memory import Memory, Progress, asked
+from otoscribe.metrics.memory import Memory, asked
 from otoscribe.metrics.ngrams import Floats
 from otoscribe.metrics.worker import Worker
+from otoscribe.progress import Progress
 
 ALPHA = 0.85
 """Weight of recall against precision."""

@@ -19,6 +19,7 @@ from otoscribe.metrics.rouge import RougeL
 from otoscribe.metrics.spice import Spice
 from otoscribe.metrics.statistics import Estimate, Statistics, bootstrap_weights, describe, interval
 from otoscribe.metrics.tokenizer import tokenize
+from otoscribe.progress import Progress
 
 BLEU = ("bleu_1", "bleu_2", "bleu_3", "bleu_4")
 METRICS = (*BLEU, "rouge_l", "cider_d", "meteor", "spice", "spider", "spider_max", "spider_fl", "fense")
@@ -29,8 +30,6 @@ Tokens = list[str]
 T = TypeVar("T")
 Texts = Mapping[str, str | Sequence[str]] | Sequence[str | Sequence[str]]
 """Captions of clips, by id or in some order. One clip has one text, or several."""
-Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is to do."""
 
 
 @dataclass(frozen=True)

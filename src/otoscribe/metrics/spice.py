@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from otoscribe.errors import MetricError, UsageError
 from otoscribe.files import sha256
 from otoscribe.metrics import java
-from otoscribe.metrics.memory import Memory, Progress, asked
+from otoscribe.metrics.memory import Memory, asked
 from otoscribe.metrics.spice_files import SpiceFiles
 from otoscribe.metrics.worker import Worker
+from otoscribe.progress import Progress
 
 WORDS = 150
 """Longest caption, as its parse takes memory with the square, and time with the cube, of its words."""

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from otoscribe import files
-from otoscribe.download import Progress, PublishedFile, download, keep, or_by_hand, part_of
+from otoscribe.download import PublishedFile, download, keep, or_by_hand, part_of
 from otoscribe.errors import DownloadError, MetricError, UsageError
+from otoscribe.progress import Progress
 from otoscribe.remote import BLOCK, RangesRefusedError, RemoteFile
 
 MAVEN = "https://repo1.maven.org/maven2/edu/stanford/nlp/stanford-corenlp/3.6.0"
