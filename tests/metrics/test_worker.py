@@ -19,7 +19,7 @@ import os, pathlib, signal, sys
 for line in sys.stdin:
     line = line.rstrip("\\n")
     what, _, mark = line.partition(":")
-    once = bool(mark) and not pathlib.Path(mark).exists()
+    once = what.endswith(" once") and not pathlib.Path(mark).exists()
     if once:
         pathlib.Path(mark).touch()
     if what == "die" or (what == "die once" and once):
@@ -30,6 +30,8 @@ for line in sys.stdin:
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "junk" or (what == "junk once" and once):
         print("Picked up some options", flush=True)
+    while what == "wait" and not os.path.exists(mark):
+        pass
     if what == "twice":
         print("SAID", flush=True)
     if what == "swell":
@@ -148,6 +150,26 @@ def test_the_line_at_fault_is_found_among_many(worker: Worker) -> None:
     assert answers == [line.upper() for line in lines[:33]]
 
 
+READS_AHEAD = """
+import os
+while data := os.read(0, 1 << 16):
+    if b"kill" in data:
+        os._exit(9)
+    os.write(1, data.upper())
+"""
+
+
+def test_the_line_at_fault_is_found_behind_unanswered_ones() -> None:
+    worker = make(program=READS_AHEAD)
+    lines = [f"line {number}" for number in range(10)]
+    lines[6] = "kill"
+    answers: list[str] = []
+    with pytest.raises(MetricError, match="ended with exit code 9, twice, at 'kill'"):
+        answers.extend(worker.ask(lines))
+    assert answers == [line.upper() for line in lines[:6]]
+    worker.close()
+
+
 def test_a_worker_killed_in_mid_run_goes_on(worker: Worker) -> None:
     (process,) = worker.ask(["who"])
     answers = worker.ask(f"line {number}" for number in range(300))
@@ -164,13 +186,24 @@ def test_a_worker_killed_while_idle_is_started_again(worker: Worker) -> None:
     assert other != process
 
 
-def test_answers_never_get_out_of_step(worker: Worker) -> None:
+def test_answers_never_get_out_of_step(worker: Worker, tmp_path: Path) -> None:
     # Left in the middle, with questions in the program.
     for answer in worker.ask(["a", "b", "c", "d"]):
         assert answer == "A"
         break
     gc.collect()
     assert list(worker.ask(["e"])) == ["E"]
+    # And with one that is answered late.
+    path = tmp_path / "go on"
+    answers = worker.ask(["a", f"wait:{path}"])
+    assert next(answers) == "A"
+    answers.close()  # type: ignore[attr-defined]
+
+    def lines() -> Iterator[str]:
+        yield "b"
+        path.touch()
+
+    assert list(worker.ask(lines())) == ["B"]
     # An answer too many is not taken for the next question's.
     assert list(worker.ask(["twice"])) == ["SAID"]
     program = worker._program
@@ -243,13 +276,15 @@ def test_no_orphan_when_our_process_ends(end: str) -> None:
     assert not alive(process)
 
 
-def test_a_fork_has_a_program_of_its_own(worker: Worker) -> None:
+def test_a_fork_has_a_program_of_its_own() -> None:
+    worker = make(seconds=1000)
     (process,) = worker.ask(["who"])
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of threads, in newer Pythons
         child = os.fork()
     if child == 0:
+        signal.alarm(20)
         try:
             (answer,) = worker.ask(["who"])
             os.write(writing, answer.encode())
@@ -263,3 +298,4 @@ def test_a_fork_has_a_program_of_its_own(worker: Worker) -> None:
     assert answer.isdigit()
     assert answer != process
     assert list(worker.ask(["who"])) == [process]
+    worker.close()

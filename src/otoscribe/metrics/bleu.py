@@ -35,7 +35,7 @@ class BleuStatistics:
         """Return BLEU-1 to BLEU-4 of each clip by itself, 0 to 1, [clips, orders]."""
         return _bleu(self.correct, self.guessed, self.length, self.closest)
 
-    def corpus(self, weights: NDArray[np.integer] | None = None) -> Floats:
+    def corpus(self, weights: Floats | None = None) -> Floats:
         """Score the clips as one corpus, or many corpora drawn from them.
 
         Args:
@@ -46,7 +46,7 @@ class BleuStatistics:
         """
         counts = np.column_stack([self.correct, self.guessed, self.length, self.closest]).astype(np.float64)
         # Whole numbers below 2**53: the product of floats is exact, and that of integers is slow.
-        sums = counts.sum(axis=0) if weights is None else weights.astype(np.float64) @ counts
+        sums = counts.sum(axis=0) if weights is None else weights @ counts
         correct, guessed, lengths = np.split(sums, [ORDERS, 2 * ORDERS], axis=-1)
         return _bleu(correct, guessed, lengths[..., 0], lengths[..., 1])
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from otoscribe import files
 from otoscribe.metrics import java, ngrams
@@ -54,7 +53,7 @@ class MeteorStatistics:
         """Return METEOR of each clip by itself, 0 to 1, [clips]."""
         return _meteor(self._addable())
 
-    def corpus(self, weights: NDArray[np.integer] | None = None) -> Floats:
+    def corpus(self, weights: Floats | None = None) -> Floats:
         """Score the clips as one corpus, or many corpora drawn from them.
 
         Args:
@@ -64,7 +63,7 @@ class MeteorStatistics:
             METEOR, 0 to 1, [corpora], or a single number without `weights`.
         """
         counts = self._addable()
-        return _meteor(counts.sum(axis=0) if weights is None else weights.astype(np.float64) @ counts)
+        return _meteor(counts.sum(axis=0) if weights is None else weights @ counts)
 
     def _addable(self) -> Floats:
         """Return the counts as the program adds them: without the chunk of a perfect alignment."""

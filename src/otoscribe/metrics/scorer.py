@@ -17,7 +17,7 @@ from otoscribe.metrics.memory import Memory
 from otoscribe.metrics.meteor import Meteor
 from otoscribe.metrics.rouge import RougeL
 from otoscribe.metrics.spice import Spice
-from otoscribe.metrics.statistics import Estimate, Statistics, bootstrap_weights, describe, interval
+from otoscribe.metrics.statistics import Describer, Estimate, Statistics, bootstrap_weights, interval
 from otoscribe.metrics.tokenizer import tokenize
 from otoscribe.progress import Progress
 
@@ -110,7 +110,6 @@ class Scorer:
         wanted = self._metrics or [name for name in METRICS if several or name != "spider_max"]
         if "spider_max" not in wanted:
             texts = {clip: captions[:1] for clip, captions in texts.items()}
-        weights = bootstrap_weights(len(texts))
         corpus: dict[str, Estimate] = {}
         per_clip: dict[str, Floats] = {}
         missing: dict[str, str] = {}
@@ -121,12 +120,12 @@ class Scorer:
                 evaluation.meteor.begin(beside)
             for name in wanted:
                 try:
-                    per_clip[name], value, resampled = evaluation.scores(name, weights)
+                    per_clip[name], value, resampled = evaluation.scores(name, self._references.weights)
                 except MetricError as error:
                     missing[name] = str(error)
                 else:
                     corpus[name] = Estimate(value, *interval(resampled))
-        statistics = describe(evaluation.best, self._references.tokens)
+        statistics = self._references.describer.describe(evaluation.best)
         return Scores(tuple(texts), corpus, per_clip, missing, statistics)
 
     def _matched(self, candidates: Texts) -> dict[str, tuple[str, ...]]:
@@ -156,6 +155,14 @@ class _References:
         self.tokens = [[next(flat) for _ in clip] for clip in texts.values()]
         self._threads = threads
         self._progress = progress
+
+    @cached_property
+    def weights(self) -> Floats:
+        return bootstrap_weights(len(self.texts))
+
+    @cached_property
+    def describer(self) -> Describer:
+        return Describer(self.tokens)
 
     @cached_property
     def bleu(self) -> Bleu:
@@ -231,7 +238,7 @@ class _Evaluation:
         self._similarity = _Once(lambda: references.fense.similarity(best))
         self._error_probability = _Once(lambda: references.fense.error_probability(best))
 
-    def scores(self, metric: str, weights: NDArray[np.int32]) -> tuple[Floats, float, Floats]:
+    def scores(self, metric: str, weights: Floats) -> tuple[Floats, float, Floats]:
         """Return a metric per clip, of the whole set, and of every resample that `weights` describes."""
         if metric in BLEU:
             order, bleu = BLEU.index(metric), self._bleu.get()
@@ -288,7 +295,7 @@ def _tokenised(kind: str, texts: Mapping[str, Sequence[str]]) -> list[Tokens]:
 
 def _words(texts: Sequence[Tokens]) -> list[Tokens]:
     """Return the words that pycocoevalcap counts for BLEU and CIDEr-D: at white space, a token parts."""
-    return [" ".join(tokens).split() for tokens in texts]
+    return [" ".join(tokens).split() if "\xa0" in "".join(tokens) else tokens for tokens in texts]
 
 
 def _some(clips: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from otoscribe.metrics import ngrams
 from otoscribe.metrics.ngrams import Floats
@@ -25,7 +24,7 @@ class Estimate:
     high: float | None
 
 
-def bootstrap_weights(clips: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int32]:
+def bootstrap_weights(clips: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """Draw as many clips as there are, with replacement, again and again.
 
     This is the bootstrap over clips (Efron and Tibshirani 1993, chapter 13). The weighted sum of what a
@@ -38,15 +37,15 @@ def bootstrap_weights(clips: int, resamples: int = RESAMPLES, seed: int = 0) -> 
         seed: of the draws.
 
     Returns:
-        How often each resample holds each clip, [resamples, clips]. One clip has no resamples, as all
-        would be alike: [0, 1].
+        How often each resample holds each clip, [resamples, clips]; whole numbers, as floats because their
+        products are exact and fast. One clip has no resamples, as all would be alike: [0, 1].
     """
     if clips < 2:
-        return np.zeros((0, clips), dtype=np.int32)
+        return np.zeros((0, clips))
     drawn = np.random.default_rng(seed).integers(clips, size=(resamples, clips))
     place = drawn + np.arange(resamples)[:, None] * clips
     counts = np.bincount(place.ravel(), minlength=resamples * clips)
-    return counts.reshape(resamples, clips).astype(np.int32)
+    return counts.reshape(resamples, clips).astype(np.float64)
 
 
 def interval(resampled: Floats) -> tuple[float, float] | tuple[None, None]:
@@ -99,45 +98,55 @@ class Statistics:
     if the candidates hold no word."""
 
 
-def describe(
-    candidates: Sequence[Sequence[str]], references: Sequence[Sequence[Sequence[str]]]
-) -> Statistics:
-    """Describe candidates beside their references.
+class Describer:
+    """Describes candidates beside one evaluated set, whose references are counted once.
 
     Args:
-        candidates: clips x tokens, in the order of the references.
         references: clips x references x tokens.
 
     Raises:
-        UsageError: there are more or fewer captions than clips, there is no clip, a clip has no reference, or
-            a text stands where tokens should.
+        UsageError: there is no clip, a clip has no reference, or a text stands where tokens should.
     """
-    _, texts = ngrams.flattened(references)
-    ngrams.require_one_each(candidates, len(references))
-    lengths = np.array([len(caption) for caption in candidates])
-    reference_lengths = np.array([len(text) for text in texts])
-    words = Counter(chain.from_iterable(candidates))
-    reference_words = set(chain.from_iterable(texts))
-    unseen = sum(count for word, count in words.items() if word not in reference_words)
-    expected = _one_reference_vocabulary(references)
-    return Statistics(
-        clips=len(references),
-        words_mean=float(lengths.mean()),
-        words_median=float(np.median(lengths)),
-        words_min=int(lengths.min()),
-        words_max=int(lengths.max()),
-        reference_words_mean=float(reference_lengths.mean()),
-        reference_words_median=float(np.median(reference_lengths)),
-        reference_words_min=int(reference_lengths.min()),
-        reference_words_max=int(reference_lengths.max()),
-        distinct_captions=len(set(map(tuple, candidates))),
-        vocabulary=len(words),
-        reference_vocabulary=len(reference_words),
-        one_reference_vocabulary=expected,
-        vocabulary_ratio=len(words) / len(reference_words) if reference_words else None,
-        one_reference_vocabulary_ratio=len(words) / expected if reference_words else None,
-        unseen_words=unseen / words.total() if words else None,
-    )
+
+    def __init__(self, references: Sequence[Sequence[Sequence[str]]]) -> None:
+        _, texts = ngrams.flattened(references)
+        self._clips = len(references)
+        self._lengths = np.array([len(text) for text in texts])
+        self._words = set(chain.from_iterable(texts))
+        self._one_reference_vocabulary = _one_reference_vocabulary(references)
+
+    def describe(self, candidates: Sequence[Sequence[str]]) -> Statistics:
+        """Describe one caption per clip.
+
+        Args:
+            candidates: clips x tokens, in the order of the references.
+
+        Raises:
+            UsageError: there are more or fewer captions than clips, or a text stands where tokens should.
+        """
+        ngrams.require_one_each(candidates, self._clips)
+        lengths = np.array([len(caption) for caption in candidates])
+        words = Counter(chain.from_iterable(candidates))
+        unseen = sum(count for word, count in words.items() if word not in self._words)
+        expected = self._one_reference_vocabulary
+        return Statistics(
+            clips=self._clips,
+            words_mean=float(lengths.mean()),
+            words_median=float(np.median(lengths)),
+            words_min=int(lengths.min()),
+            words_max=int(lengths.max()),
+            reference_words_mean=float(self._lengths.mean()),
+            reference_words_median=float(np.median(self._lengths)),
+            reference_words_min=int(self._lengths.min()),
+            reference_words_max=int(self._lengths.max()),
+            distinct_captions=len(set(map(tuple, candidates))),
+            vocabulary=len(words),
+            reference_vocabulary=len(self._words),
+            one_reference_vocabulary=expected,
+            vocabulary_ratio=len(words) / len(self._words) if self._words else None,
+            one_reference_vocabulary_ratio=len(words) / expected if self._words else None,
+            unseen_words=unseen / words.total() if words else None,
+        )
 
 
 def _one_reference_vocabulary(references: Sequence[Sequence[Sequence[str]]]) -> float:
