@@ -72,18 +72,25 @@ def score(
 
 def _table(scores: "Scores") -> Iterator[str]:
     """Yield the lines that a person reads."""
-    width = max(map(len, (*scores.corpus, *scores.missing)), default=0)
+    width = max(map(len, scores.corpus), default=0)
     yield f"{'metric':{width}}   score   95 % interval\n"
     for name, estimate in scores.corpus.items():
         line = f"{name:{width}}  {estimate.value:6.4f}"
         if estimate.low is not None:
             line += f"   {estimate.low:6.4f} to {estimate.high:6.4f}"
         yield line.rstrip() + "\n"
-    for name, reason in scores.missing.items():
-        yield f"{name:{width}}  missing: {terminal.printable(reason)}\n"
-    yield "\n"
-    for name, value in asdict(scores.statistics).items():
-        yield f"{name.replace('_', ' ')}: {f'{value:.4g}' if isinstance(value, float) else value}\n"
+    for reason in dict.fromkeys(scores.missing.values()):
+        names = ", ".join(name for name in scores.missing if scores.missing[name] == reason)
+        yield f"\nmissing: {names}. {terminal.printable(reason)}\n"
+    told = scores.statistics
+    yield (
+        f"\n{told.clips} captions, {told.distinct_captions} distinct; {told.words_min} to {told.words_max} words, "
+        f"{told.words_mean:.1f} on average (references {told.reference_words_mean:.1f})\n"
+    )
+    yield (
+        f"vocabulary of {told.vocabulary} words (references {told.reference_vocabulary}; one for each clip "
+        f"{told.one_reference_vocabulary:.0f})\n"
+    )
 
 
 def _json(scores: "Scores") -> str:

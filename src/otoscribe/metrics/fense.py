@@ -148,9 +148,9 @@ class Fense:
 
     def _embed(self, what: str, texts: Sequence[str]) -> Floats:
         """Return embeddings of length one, [texts, width]: means over the word pieces, marks included."""
-        import torch
-
         network = self._encoder
+        # After the network, whose files may be missing: what cannot be used is not waited for.
+        import torch
 
         def read(pieces: "torch.Tensor", mask: "torch.Tensor") -> "torch.Tensor":
             hidden: torch.Tensor = network["encoder"](pieces, mask).last_hidden_state

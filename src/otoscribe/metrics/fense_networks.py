@@ -120,8 +120,9 @@ def load_word_pieces(longest: int) -> "BertWordPieceTokenizer":
 def _verified(file: PublishedFile) -> Path:
     path = folder() / file.name
     if not path.is_file():
+        missing = ", ".join(other.name for other in FILES if not (folder() / other.name).is_file())
         raise MetricError(
-            f"FENSE and SPIDEr-FL need {file.name}, which is not in {path.parent}. Type: {INSTALL}"
+            f"FENSE and SPIDEr-FL need files that are not in {path.parent}: {missing}. Type: {INSTALL}"
         )
     try:
         found = files.sha256(path)
