@@ -23,7 +23,7 @@ PLANTED = {
     "a dog\nbarks": "a|dog|barks",
     # contractions
     "It's a dog's bark; don't stop": "it|'s|a|dog|'s|bark|do|n't|stop",
-    "They’re can’t I’d WE'LL": "they|'re|ca|n't|i|'d|we|'ll",
+    "They’re can’t I’d WE'LL HE'S": "they|'re|ca|n't|i|'d|we|'ll|he|'s",
     "cannot gonna. Cannot-do": "can|not|gon|na|cannot-do",
     "'tis 'twas y'all c'mon": "'t|is|'t|was|y'|all|c'mon",
     "rock 'n' roll, rock'n'roll": "rock|'n'|roll|rock|'n'|roll",
