@@ -15,7 +15,8 @@ from otoscribe.metrics.memory import Memory
 from otoscribe.metrics.spice import WORDS, Spice
 from otoscribe.metrics.worker import Worker
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics" / "golden.json").read_text("utf-8"))
+GOLDEN_FOLDER = Path(__file__).parents[1] / "golden" / "metrics"
+GOLDEN = json.loads((GOLDEN_FOLDER / "golden.json").read_text("utf-8"))
 CANDIDATES = [item["candidate_tok"].split() for item in GOLDEN["items"]]
 REFERENCES = [[text.split() for text in item["references_tok"]] for item in GOLDEN["items"]]
 SCORES = [item["spice"] for item in GOLDEN["items"]]
@@ -66,8 +67,8 @@ def test_golden_scores(spice: Spice) -> None:
     assert scores.mean() == pytest.approx(GOLDEN["corpus"]["spice"], abs=5.01e-7)
 
 
-def test_golden_tuples(spice: Spice, shared_data: Path) -> None:
-    golden = json.loads((shared_data / "golden" / "metrics" / "golden_tuples.json").read_text("utf-8"))
+def test_golden_tuples(spice: Spice) -> None:
+    golden = json.loads((GOLDEN_FOLDER / "golden_tuples.json").read_text("utf-8"))
     answers = spice._asked("parsing captions", spice._parse, list(golden))
     assert [json.loads(answer) for answer in answers] == list(golden.values())
     assert len(golden) > 100

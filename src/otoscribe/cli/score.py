@@ -84,8 +84,8 @@ def _table(scores: "Scores") -> Iterator[str]:
         yield f"\nmissing: {names}. {terminal.printable(reason)}\n"
     told = scores.statistics
     yield (
-        f"\n{told.clips} captions, {told.distinct_captions} distinct; {told.words_min} to {told.words_max} words, "
-        f"{told.words_mean:.1f} on average (references {told.reference_words_mean:.1f})\n"
+        f"\n{told.clips} captions, {told.distinct_captions} distinct; {told.words_min} to {told.words_max} "
+        f"words, {told.words_mean:.1f} on average (references {told.reference_words_mean:.1f})\n"
     )
     yield (
         f"vocabulary of {told.vocabulary} words (references {told.reference_vocabulary}; one for each clip "

@@ -35,7 +35,7 @@ each matcher content words of both and function words of both; chunks; words mat
 ANSWER = rf"(\d+\.\d+ ){{{COUNTS - 1}}}\d+\.\d+"
 OPTIONS = ("-", "-", "-stdio", "-l", "en", "-norm")
 # The table of paraphrases fills half a gigabyte; the serial collector needs the least beside it.
-LIMITS = ("-Xmx2G", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
+LIMITS = ("-Xmx2G", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData")
 SECONDS = 120.0
 """Longest wait for one caption; one of 10,000 words takes 10 for each reference."""
 START_SECONDS = 240.0
