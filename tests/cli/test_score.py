@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from otoscribe.cli.main import app
 from otoscribe.errors import MetricError, MetricWarning
-from otoscribe.metrics import METRICS, scorer
+from otoscribe.metrics import METRICS, evaluation
 
 WITHOUT_JAVA = "bleu_1,bleu_2,bleu_3,bleu_4,rouge_l,cider_d"
 REFERENCES = "file_name,caption_1,caption_2\na.wav,A dog barks loudly.,A dog is barking\nb.wav,Rain falls.,\n"
@@ -68,7 +68,7 @@ def test_a_missing_metric_is_named_with_its_reason_and_has_empty_cells(
             raise MetricError("It is not installed.\x1b[31m")
 
     for metric in ("Spice", "Meteor", "Fense"):
-        monkeypatch.setattr(scorer, metric, Broken)
+        monkeypatch.setattr(evaluation, metric, Broken)
     as_json, per_clip = tmp_path / "scores.json", tmp_path / "clips.csv"
     ran = score(*tables, "--json", as_json, "--per-clip", per_clip)
     assert ran.exit_code == 0  # nobody asked for it by name
@@ -93,7 +93,7 @@ def test_a_warning_is_a_sentence_on_standard_error(
             warnings.warn("The cache is read-only.", MetricWarning, stacklevel=1)
             raise MetricError("Gone.")
 
-    monkeypatch.setattr(scorer, "Spice", Noticed)
+    monkeypatch.setattr(evaluation, "Spice", Noticed)
     ran = score(*tables, "--metrics", "cider_d,spice")
     assert ran.stderr == "The cache is read-only.\n"
 

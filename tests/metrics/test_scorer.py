@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from otoscribe.errors import MetricError, UsageError
-from otoscribe.metrics import METRICS, Scorer, scorer
+from otoscribe.metrics import METRICS, Scorer, evaluation
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics" / "golden.json").read_text("utf-8"))
 REFERENCES = {item["id"]: item["references"] for item in GOLDEN["items"]}
@@ -43,8 +43,8 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def similarity(self, texts: Sequence[str]) -> Any:
             return np.array([0.5] * len(texts))
 
-    monkeypatch.setattr(scorer, "Spice", Spice)
-    monkeypatch.setattr(scorer, "Fense", Fense)
+    monkeypatch.setattr(evaluation, "Spice", Spice)
+    monkeypatch.setattr(evaluation, "Fense", Fense)
     return seen
 
 
@@ -135,8 +135,8 @@ def test_a_metric_that_fails_is_missing_with_its_reason_and_never_zero(
             calls.append("made")
             raise MetricError("No Java here.")
 
-    monkeypatch.setattr(scorer, "Spice", Broken)
-    monkeypatch.setattr(scorer, "Meteor", Broken)
+    monkeypatch.setattr(evaluation, "Spice", Broken)
+    monkeypatch.setattr(evaluation, "Meteor", Broken)
     scores = Scorer(REFERENCES).score(CANDIDATES)
     for metric in ("meteor", "spice", "spider", "spider_fl"):
         assert scores.missing[metric] == "No Java here."

@@ -7,7 +7,8 @@
 0.6
 """
 
-from otoscribe.metrics.scorer import METRICS, Scorer, Scores
+from otoscribe.metrics.evaluation import METRICS
+from otoscribe.metrics.scorer import Scorer, Scores
 from otoscribe.metrics.statistics import Estimate, Statistics
 
 __all__ = ["METRICS", "Estimate", "Scorer", "Scores", "Statistics"]
