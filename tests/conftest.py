@@ -22,8 +22,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what tests fetch and remember out of the user's cache."""
-    monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    """Keep what a test fetches and remembers out of the user's cache, and from other tests."""
+    monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path_factory.mktemp("cache") / "otoscribe"))
 
 
 @pytest.fixture

@@ -195,3 +195,26 @@ def test_references_that_do_not_fit() -> None:
         Scorer([["two\vlines"]])
     with pytest.raises(MetricError, match="There are 1 candidates for 2 clips"):
         Scorer([["x"], ["y"]]).score(["x"])
+
+
+def test_golden_scores_with_java_which_is_asked_once(
+    spice_installed: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = METRICS[: METRICS.index("spider") + 1]
+    told: list[str] = []
+    with Scorer(REFERENCES, metrics, progress=lambda what, done, total: told.append(what)) as scorer:
+        scores = scorer.score(CANDIDATES)
+    assert not scores.missing
+    for metric in metrics:
+        # SPIDEr, of two rounded numbers, is not in the file.
+        expected = [item.get(metric, (item["cider_d"] + item["spice"]) / 2) for item in GOLDEN["items"]]
+        np.testing.assert_allclose(scores.per_clip[metric], expected, rtol=0, atol=HALF)
+        assert scores.corpus[metric].value == pytest.approx(GOLDEN["corpus"][metric], abs=HALF)
+    assert {"METEOR: aligning captions", "SPICE: parsing captions", "SPICE: comparing"} <= set(told)
+
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", start)
+    again = Scorer(REFERENCES, metrics).score(CANDIDATES)
+    assert again.corpus == scores.corpus
