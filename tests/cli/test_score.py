@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from otoscribe.cli.main import app
+from otoscribe.cli.score import NAMES
 from otoscribe.errors import MetricError, MetricWarning
 from otoscribe.metrics import METRICS, evaluation
 
@@ -96,6 +97,11 @@ def test_a_warning_is_a_sentence_on_standard_error(
     monkeypatch.setattr(evaluation, "Spice", Noticed)
     ran = score(*tables, "--metrics", "cider_d,spice")
     assert ran.stderr == "The cache is read-only.\n"
+
+
+def test_the_help_names_every_metric() -> None:
+    for metric in (*METRICS[0:1], *METRICS[3:]):
+        assert metric in NAMES
 
 
 def test_what_otoscribe_caption_writes_can_be_scored(tables: tuple[str, str], tmp_path: Path) -> None:

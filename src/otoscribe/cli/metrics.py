@@ -34,7 +34,7 @@ def install(
         ),
     ] = False,
 ) -> None:
-    """Install the files of CoreNLP that SPICE parses with (16 MB), each checked."""
+    """Install files that metrics need; without an option, SPICE's (16 MB)."""
     with terminal.Bars() as bars:
         folder = _install_fense(source, bars) if fense else _install_spice(source, bars)
     print(terminal.printable(f"Installed in {folder}"))

@@ -20,19 +20,26 @@ if TYPE_CHECKING:
     from otoscribe.metrics import Scores
 
 
+NAMES = (
+    "Metrics, separated by commas, out of bleu_1 to bleu_4, rouge_l, cider_d, meteor, spice, spider, "
+    "spider_max, spider_fl and fense."
+)
+
+
 def score(
     candidates: Annotated[
-        str, typer.Argument(metavar="CANDIDATES", help="CSV or JSONL with file_name and caption.")
+        str,
+        typer.Argument(
+            metavar="CANDIDATES", help="CSV or JSONL: file_name, and caption or caption_1, caption_2 ..."
+        ),
     ],
     references: Annotated[
         str,
-        typer.Argument(metavar="REFERENCES", help="CSV or JSONL with file_name and caption_1, caption_2 ..."),
+        typer.Argument(metavar="REFERENCES", help="CSV or JSONL: file_name, and caption_1, caption_2 ..."),
     ],
     metrics: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAMES", help="Metrics, separated by commas.", show_default="all that can be computed"
-        ),
+        typer.Option(metavar="NAMES", help=NAMES, show_default="all that can be computed"),
     ] = None,
     as_json: Annotated[
         str | None, typer.Option("--json", metavar="FILE", help="Write all corpus scores to this file.")
@@ -44,7 +51,7 @@ def score(
         int | None, typer.Option(metavar="N", min=1, help="Processor threads for SPICE.", show_default="all")
     ] = None,
 ) -> None:
-    """Score captions against references: BLEU, ROUGE-L, CIDEr-D, METEOR, SPICE, SPIDEr, FENSE."""
+    """Score captions against references."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy.
     from otoscribe.metrics import Scorer
     from otoscribe.tables import read_candidates, read_references
