@@ -10,7 +10,7 @@ import pytest
 from evaluated import GOLDEN, SYSTEMS, golden, real_system
 from numpy.typing import NDArray
 
-from otoscribe.errors import UsageError
+from otoscribe.errors import MetricError, UsageError
 from otoscribe.metrics import java
 from otoscribe.metrics.memory import Memory
 from otoscribe.metrics.meteor import LIMITS, OPTIONS, Meteor, MeteorStatistics
@@ -159,6 +159,12 @@ def test_what_cannot_be_meant_is_refused() -> None:
         with pytest.raises(UsageError):
             meteor.statistics(candidates, references)
     meteor.close()
+
+
+def test_closed_before_the_program_was_needed_it_does_not_start(tmp_path: Path) -> None:
+    meteor = Meteor(Memory(tmp_path / "answers.sqlite"), lambda *_: meteor.close())
+    with pytest.raises(MetricError, match="METEOR was closed before it had answered"):
+        meteor.statistics([["dog"]], [[["dog"]]])
 
 
 def test_what_is_known_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

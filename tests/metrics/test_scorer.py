@@ -1,4 +1,5 @@
 import json
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,32 @@ def test_programs_end_with_the_block_and_can_start_again(planted: list[str]) -> 
     assert planted[-1] == "closed"
     warm.score(["a dog", "rain"])
     assert planted[-1] != "closed"
+
+
+def test_an_interruption_does_not_wait_for_meteor(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = threading.Event()
+    waited = []
+
+    class Meteor:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def statistics(self, *_: object) -> None:
+            waited.append(closed.wait(20))
+            raise MetricError("It was closed.")
+
+        def close(self) -> None:
+            closed.set()
+
+    class Spice:
+        def __init__(self, *_: object) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "Meteor", Meteor)
+    monkeypatch.setattr(evaluation, "Spice", Spice)
+    with pytest.raises(KeyboardInterrupt):
+        Scorer([["a dog"]], ["spice", "meteor"]).score(["a dog"])
+    assert waited == [True]
 
 
 def test_a_metric_that_fails_is_missing_with_its_reason_and_never_zero(

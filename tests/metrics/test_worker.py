@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -241,6 +242,18 @@ def test_close_ends_the_program_and_the_next_question_starts_it(worker: Worker) 
     worker.close()
     (other,) = worker.ask(["who"])
     assert other != process
+
+
+def test_close_from_another_thread_ends_what_was_asked(worker: Worker) -> None:
+    answers = worker.ask(["who", "hang"])
+    process = int(next(answers))
+    closing = threading.Thread(target=worker.close)
+    closing.start()
+    with pytest.raises(MetricError, match="Echo was closed before it had answered"):
+        next(answers)
+    closing.join()
+    assert not alive(process)
+    assert list(worker.ask(["a"])) == ["A"]
 
 
 def test_a_forgotten_worker_ends() -> None:

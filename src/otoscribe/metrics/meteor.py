@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from otoscribe import files
+from otoscribe.errors import MetricError
 from otoscribe.metrics import java, ngrams
 from otoscribe.metrics.memory import Memory, asked
 from otoscribe.metrics.ngrams import Floats
@@ -85,6 +86,7 @@ class Meteor:
         self._memory = memory
         self._progress = progress
         self._worker: Worker | None = None
+        self._closed = False
 
     @cached_property
     def _program(self) -> str:
@@ -106,6 +108,7 @@ class Meteor:
                 clips, or a text stands where tokens should.
             MetricError: the program is not installed, or fails.
         """
+        self._closed = False
         ngrams.flattened(references)
         ngrams.require_one_each(candidates, len(references))
         questions = [
@@ -121,10 +124,13 @@ class Meteor:
             jar = java.jars() / "meteor" / "meteor-1.5.jar"
             command = [str(java.java()), *LIMITS, "-jar", str(jar), *OPTIONS]
             self._worker = Worker("METEOR", command, ANSWER, SECONDS, START_SECONDS)
+        if self._closed:  # before there was a worker to close
+            raise MetricError("METEOR was closed before it had answered.")
         return self._worker.ask(questions)
 
     def close(self) -> None:
-        """End the program; the next question that needs it starts it again."""
+        """End the program, also from another thread; `statistics` starts it again when it needs it."""
+        self._closed = True
         if self._worker is not None:
             self._worker.close()
 

@@ -100,13 +100,18 @@ class Scorer:
             if "meteor" in wanted:
                 # Its program reads for seconds before the first answer; meanwhile SPICE parses.
                 evaluation.meteor.begin(beside)
-            for name in wanted:
-                try:
-                    per_clip[name], value, resampled = evaluation.scores(name, self._references.weights)
-                except MetricError as error:
-                    missing[name] = str(error)
-                else:
-                    corpus[name] = Estimate(value, *interval(resampled))
+            try:
+                for name in wanted:
+                    try:
+                        per_clip[name], value, resampled = evaluation.scores(name, self._references.weights)
+                    except MetricError as error:
+                        missing[name] = str(error)
+                    else:
+                        corpus[name] = Estimate(value, *interval(resampled))
+            except BaseException:
+                # Who interrupts does not want to wait for METEOR.
+                self.close()
+                raise
         statistics = self._references.describer.describe(evaluation.best)
         return Scores(tuple(texts), corpus, per_clip, missing, statistics)
 

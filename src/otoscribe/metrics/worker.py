@@ -45,24 +45,28 @@ class Worker:
         self._start_seconds = start_seconds
         self._program: _Program | None = None
         self._asking = False
+        self._closed = False
+        self._ending = threading.Lock()
 
     def ask(self, lines: Iterable[str]) -> Iterator[str]:
         """Yield the answers to lines, in their order.
 
         Raises:
-            MetricError: the program cannot be started, or failed twice at the same line.
+            MetricError: the program cannot be started, failed twice at the same line, or was
+                closed meanwhile.
             UsageError: a line holds a line break or half a character, or another `ask` has not ended.
         """
         if self._asking:
             raise UsageError(f"{self._name} answers one set of questions after the other, not two at once.")
         self._asking = True
+        self._closed = False
         waiting: deque[str] = deque()
         try:
             yield from self._answers(iter(lines), waiting)
         finally:
             # Answers still to come would be taken for those of the next questions.
             if waiting:
-                self.close()
+                self._end_program()
             self._asking = False
 
     def _answers(self, lines: Iterator[str], waiting: deque[str]) -> Iterator[str]:
@@ -87,8 +91,8 @@ class Worker:
                 if not self._answer.fullmatch(answer):
                     raise _FailedError(f"printed {answer[:LAST_WORDS]!r}, which is no answer")
             except _FailedError as failure:
-                words = self._program.last_words() if self._program else ""
-                self.close()
+                words = self._end_program()
+                self._require_open()
                 if suspects:
                     raise MetricError(
                         f"{self._name} {failure}, twice, at {_shortened(waiting[0])}.{words} Leave that text "
@@ -107,20 +111,38 @@ class Worker:
         program = self._program
         # A fork's copy of us must not talk into its parent's pipes.
         if program is not None and (program.owner != os.getpid() or (fresh and program.disturbed())):
-            self.close()
-        if self._program is None:
+            self._end_program()
+        program = self._program
+        if program is None:
             try:
-                self._program = _Program(self._command)
+                program = _Program(self._command)
             except OSError as error:
                 raise MetricError(f"{self._name} cannot be started: {error}.") from error
-            self._end = weakref.finalize(self, self._program.end)
-        return self._program
+            self._end = weakref.finalize(self, program.end)
+            self._program = program
+        # After the program is known to `close`, so that one of the two ends it.
+        self._require_open()
+        return program
+
+    def _require_open(self) -> None:
+        if self._closed:
+            self._end_program()
+            raise MetricError(f"{self._name} was closed before it had answered.")
 
     def close(self) -> None:
-        """End the program. The next question starts it again."""
-        if self._program is not None:
+        """End the program, also from another thread than that which asks. The next `ask` starts it again."""
+        self._closed = True
+        self._end_program()
+
+    def _end_program(self) -> str:
+        """End the program if it runs, and return its last words."""
+        with self._ending:
+            program, self._program = self._program, None
+            if program is None or program.owner != os.getpid():
+                return ""
+            words = program.last_words()
             self._end()
-            self._program = None
+            return words
 
 
 class _FailedError(Exception):
