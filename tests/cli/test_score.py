@@ -1,7 +1,8 @@
 import csv
+import errno
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -157,3 +158,31 @@ def test_a_file_that_cannot_be_written_costs_no_scores(tables: tuple[str, str], 
     ran = score(*tables, "--metrics", "cider_d", "--json", tmp_path / "file" / "scores.json")
     assert ran.exit_code != 0
     assert "cannot be written" in ran.stderr
+
+
+def test_a_reader_that_went_away_costs_no_file(
+    tables: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(_: object) -> NoReturn:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("otoscribe.cli.score._table", gone)
+    as_json, per_clip = tmp_path / "scores.json", tmp_path / "clips.csv"
+    ran = score(*tables, "--metrics", "cider_d", "--json", as_json, "--per-clip", per_clip)
+    assert ran.exit_code == 141
+    assert json.loads(as_json.read_text("utf-8"))["scores"]
+    assert per_clip.exists()
+
+
+def test_a_full_disk_costs_no_table(
+    tables: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("otoscribe.cli.output.written_whole", full)
+    for option in ("--json", "--per-clip"):
+        ran = score(*tables, "--metrics", "cider_d", option, tmp_path / "scores")
+        assert ran.exit_code == 1
+        assert "cannot be written: no space left on device" in ran.stderr
+        assert "cider_d" in ran.stdout

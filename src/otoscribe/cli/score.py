@@ -1,5 +1,6 @@
 """`otoscribe score CANDIDATES REFERENCES`: how good captions are, as a table, JSON and CSV."""
 
+import contextlib
 import csv
 import io
 import json
@@ -68,11 +69,13 @@ def score(
             scores = scorer.score(read_candidates(Path(candidates)))
     for warning in noticed:
         print(terminal.printable(str(warning.message)), file=sys.stderr)
-    sys.stdout.writelines(_table(scores))
-    if json_output:
-        json_output.write([_json(scores)])
-    if csv_output:
-        csv_output.write(_csv(scores))
+    with contextlib.ExitStack() as told:  # everything, also if one step of it fails
+        told.callback(lambda: sys.stdout.writelines(_table(scores)))
+        # Before the table, whose reader may be gone.
+        if csv_output:
+            told.callback(csv_output.write, _csv(scores))
+        if json_output:
+            told.callback(json_output.write, [_json(scores)])
     if names is not None and scores.missing:
         raise typer.Exit(1)
 
