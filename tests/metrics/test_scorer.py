@@ -210,11 +210,39 @@ def test_candidates_that_do_not_fit(candidates: Any, kind: type[Exception], mess
         Scorer({"a": ["x"], "b": ["x", "y"]}, WITHOUT_JAVA).score(candidates)
 
 
+@pytest.mark.parametrize("caption", [None, float("nan"), 5, b"x", [None], [["x"]], [b"x"]])
+def test_what_is_no_text_is_no_caption(caption: Any) -> None:
+    with pytest.raises(UsageError, match=r"A caption of '0' is .*, and not a text"):
+        Scorer([["x"]], WITHOUT_JAVA).score([caption])
+    with pytest.raises(UsageError, match=r"A caption of 'a' is .*, and not a text"):
+        Scorer({"a": caption}, WITHOUT_JAVA)
+
+
+@pytest.mark.parametrize("candidates", [None, 5])
+def test_what_is_no_list_holds_no_captions(candidates: Any) -> None:
+    with pytest.raises(UsageError, match="is neither"):
+        Scorer([["x"]], WITHOUT_JAVA).score(candidates)
+
+
+def test_captions_come_in_anything_that_can_be_gone_through() -> None:
+    expected = Scorer([["a dog", "a cat"], ["rain"]], WITHOUT_JAVA).score(["a dog", "rain"]).corpus
+    references = (iter(texts) for texts in [["a dog", "a cat"], ["rain"]])
+    for candidates in (iter(["a dog", "rain"]), np.array(["a dog", "rain"])):
+        assert Scorer([["a dog", "a cat"], ["rain"]], WITHOUT_JAVA).score(candidates).corpus == expected
+    assert Scorer(references, iter(WITHOUT_JAVA)).score((["a dog"], ("rain",))).corpus == expected
+
+
+@pytest.mark.parametrize("metrics", [[], (), "bleu_1"])
+def test_metrics_are_a_list_of_names(metrics: Any) -> None:
+    with pytest.raises(UsageError, match="a list of one name or more"):
+        Scorer([["x"]], metrics)
+
+
 def test_references_that_do_not_fit() -> None:
     for references in ({}, [], {"a": []}):
         with pytest.raises(UsageError, match="at least one"):
             Scorer(references)
-    with pytest.raises(UsageError, match="one text is neither"):
+    with pytest.raises(UsageError, match="'x' is neither"):
         Scorer("x")
     with pytest.raises(UsageError, match="Did you mean 'spider'"):
         Scorer([["x"]], ["spidr"])

@@ -10,7 +10,7 @@ from otoscribe.metrics.ngrams import Floats
 from otoscribe.metrics.statistics import Estimate, Statistics, interval
 from otoscribe.progress import Progress
 
-Texts = Mapping[str, str | Sequence[str]] | Sequence[str | Sequence[str]]
+Texts = Mapping[str, str | Iterable[str]] | Iterable[str | Iterable[str]]
 """Captions of clips, by id or in some order. One clip has one text, or several."""
 
 
@@ -44,7 +44,8 @@ class Scorer:
         progress: called from time to time, also from another thread.
 
     Raises:
-        UsageError: there is no clip, a clip has no reference, or no metric has such a name.
+        UsageError: there is no clip, a clip has no reference, a caption is no text, or no metric has such a
+            name.
         MetricError: a reference cannot be tokenised.
     """
 
@@ -57,6 +58,8 @@ class Scorer:
         progress: Progress | None = None,
     ) -> None:
         self._metrics = None if metrics is None else tuple(metrics)
+        if isinstance(metrics, str) or self._metrics == ():
+            raise UsageError(f"Metrics come as a list of one name or more, not {metrics!r:.60}.")
         for name in self._metrics or ():
             if name not in METRICS:
                 raise unknown_name("metric", name, METRICS)
@@ -84,7 +87,8 @@ class Scorer:
                 `spider_max` see the first only. By id or in order, as the references were given.
 
         Raises:
-            UsageError: the references have ids and the candidates do not, or the other way round.
+            UsageError: the references have ids and the candidates do not, or the other way round; or a
+                caption is no text.
             MetricError: a clip has no candidate or no reference, or a candidate cannot be tokenised.
         """
         texts = self._matched(candidates)
@@ -132,14 +136,27 @@ class Scorer:
 
 
 def _by_clip(texts: Texts) -> dict[str, tuple[str, ...]]:
-    if isinstance(texts, str):
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise UsageError(
-            "Captions come as a list with one entry for each clip, or by id; one text is neither."
+            f"Captions come as a list with one entry for each clip, or by id; {texts!r:.60} is neither."
         )
     pairs = (
-        texts.items() if isinstance(texts, Mapping) else zip(map(str, range(len(texts))), texts, strict=True)
+        texts.items()
+        if isinstance(texts, Mapping)
+        else ((str(clip), text) for clip, text in enumerate(texts))
     )
-    return {clip: (text,) if isinstance(text, str) else tuple(text) for clip, text in pairs}
+    return {clip: _captions(clip, text) for clip, text in pairs}
+
+
+def _captions(clip: str, texts: str | Iterable[str]) -> tuple[str, ...]:
+    captions = tuple(texts) if isinstance(texts, Iterable) and not isinstance(texts, str) else (texts,)
+    for caption in captions:
+        # Tables give None or NaN for what is not there, which is not what an empty caption is.
+        if not isinstance(caption, str):
+            raise UsageError(
+                f"A caption of {clip!r} is {caption!r:.60}, and not a text. Write '' for an empty one."
+            )
+    return captions
 
 
 def _some(clips: Sequence[str]) -> str:
