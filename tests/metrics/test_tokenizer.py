@@ -48,6 +48,7 @@ PLANTED = {
     "AT&T, R&B, r&b, C# C++": "at&t|r&b|r|&|b|c#|c++",
     # abbreviations
     "Mr. Bean at 5 p.m. etc.": "mr.|bean|at|5|p.m.|etc.",
+    "to B. Mr. Bean with B. Mrs. Bean and B. Ms. Bean": "to|b|mr.|bean|with|b.|mrs.|bean|and|b|ms.|bean",
     "plan b. Then plan b. then No. 5 no. five": "plan|b|then|plan|b.|then|no.|5|no|five",
     "wait... wait… hm..": "wait|wait|hm",
     "so loud!! really?! dogs., cats": "so|loud|!!|really|?!|dogs.|cats",

@@ -90,7 +90,7 @@ _UNBROKEN = r'[^ \t\xa0\n"<>|(){}]'
 _LABEL = r'[^ \t\xa0\n"<>|.!?(){},]++\.'
 _SENTENCE_START = (
     rf"[{_SPACE}]+(?:</?[A-Za-z][A-Za-z0-9]*>|(?:A|About|According|Additionally|After|An|As|At|But|Earlier|He|Her|Here|However"
-    r"|If|In|It|Last|Many|More|Now|Once|One|Other|Our|She|Since|So|Some|Such|That|The|Their|Then|There|These|They"
+    r"|If|In|It|Last|Many|More|M[rs]\.|Now|Once|One|Other|Our|She|Since|So|Some|Such|That|The|Their|Then|There|These|They"
     rf"|This|We|What|When|While|Yet|You)[{_SPACE}\n])"
 )
 _TITLE = (
