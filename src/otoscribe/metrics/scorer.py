@@ -112,7 +112,7 @@ class Scorer:
                         missing[name] = str(error)
                     else:
                         corpus[name] = Estimate(value, *interval(resampled))
-            except BaseException:
+            except (KeyboardInterrupt, SystemExit):
                 # Who interrupts does not want to wait for METEOR.
                 self.close()
                 raise
