@@ -49,6 +49,8 @@ PLANTED = {
     # abbreviations
     "Mr. Bean at 5 p.m. etc.": "mr.|bean|at|5|p.m.|etc.",
     "to B. Mr. Bean with B. Mrs. Bean and B. Ms. Bean": "to|b|mr.|bean|with|b.|mrs.|bean|and|b|ms.|bean",
+    "PLAN A. THE END": "plan|a|the|end",
+    "plan a. the end": "plan|a.|the|end",
     "plan b. Then plan b. then No. 5 no. five": "plan|b|then|plan|b.|then|no.|5|no|five",
     "wait... wait… hm..": "wait|wait|hm",
     "so loud!! really?! dogs., cats": "so|loud|!!|really|?!|dogs.|cats",

@@ -88,11 +88,12 @@ _SLASHED = r"[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}"
 _JOINED_CAPITALS = r"[A-Z]+(?:[&+][A-Z]+)+"
 _UNBROKEN = r'[^ \t\xa0\n"<>|(){}]'
 _LABEL = r'[^ \t\xa0\n"<>|.!?(){},]++\.'
-_SENTENCE_START = (
-    rf"[{_SPACE}]+(?:</?[A-Za-z][A-Za-z0-9]*>|(?:A|About|According|Additionally|After|An|As|At|But|Earlier|He|Her|Here|However"
-    r"|If|In|It|Last|Many|More|M[rs]\.|Now|Once|One|Other|Our|She|Since|So|Some|Such|That|The|Their|Then|There|These|They"
-    rf"|This|We|What|When|While|Yet|You)[{_SPACE}\n])"
+_FIRST = (
+    r"A|About|According|Additionally|After|An|As|At|But|Earlier|He|Her|Here|However|If|In|It|Last|Many|More|M[rs]\."
+    r"|Now|Once|One|Other|Our|She|Since|So|Some|Such|That|The|Their|Then|There|These|They|This|We|What|When|While"
+    r"|Yet|You"
 )
+_SENTENCE_START = rf"[{_SPACE}]+(?:</?[A-Za-z][A-Za-z0-9]*>|(?=[A-Z])(?i:{_FIRST})[{_SPACE}\n])"
 _TITLE = (
     r"(?i:adj|adm|adv|alex|assoc|asst|attys?|ave|brig|capt|cf|cie|cmdr|col|comdr|cpl|dept|det|drs?|elec|ens|ft|gen"
     r"|govs?|hon|insp|invt|jos|lieut|lt|maj|messrs|mlle|mme|mrs?|ms|msgr|mt|natl|pfc|ph|pres|profs?|pvt|reps?|rev"
