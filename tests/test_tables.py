@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from otoscribe.captioner import Candidate, Caption, Failure
 from otoscribe.cli.formats import as_csv
 from otoscribe.errors import MetricError
-from otoscribe.tables import Captions, read_candidates, read_references
+from otoscribe.tables import Captions, named_as, read_candidates, read_references
 
 Read = Callable[[Path], Captions]
 both = pytest.mark.parametrize("read", [read_candidates, read_references])
@@ -76,14 +76,14 @@ def test_what_the_caption_command_writes_is_read(tmp_path: Path) -> None:
     ]
     path = written(tmp_path, "".join(as_csv(results)))
     assert list(read_candidates(path).items()) == [
-        ("b.wav", ("a dog", "", "a cat")),
+        ("/rec/b.wav", ("a dog", "", "a cat")),
         ("a.wav", ("",)),
-        ("c.wav", ("x",)),
+        (r"C:\rec\c.wav", ("x",)),
     ]
     failed = [*results, Failure("rec/d.wav", "d.wav holds no sound.")]
     with pytest.raises(
         MetricError,
-        match=r"instead of a caption for d\.wav, in line 7: d\.wav holds no sound\. Caption it again",
+        match=r"instead of a caption for rec/d\.wav, in line 7: d\.wav holds no sound\. Caption it again",
     ):
         read_candidates(written(tmp_path, "".join(as_csv(failed))))
 
@@ -92,9 +92,25 @@ def test_ranks_order_the_candidates_of_a_file(tmp_path: Path) -> None:
     path = written(tmp_path, "file,caption,rank\na.wav,tenth,10\nb.wav,x,1\na.wav,second,2\n")
     assert read_candidates(path) == {"a.wav": ("second", "tenth"), "b.wav": ("x",)}
     assert read_candidates(written(tmp_path, "file,caption\nr/a.wav,x\nb.wav,y\n")) == {
-        "a.wav": ("x",),
+        "r/a.wav": ("x",),
         "b.wav": ("y",),
     }
+
+
+def test_a_path_is_matched_by_its_last_part_if_no_reference_has_all_of_it() -> None:
+    references = {"a.wav": ("r",), "r/b.wav": ("r",), "b.wav": ("r",), "c.wav": ("r",)}
+    candidates = {
+        "x/a.wav": ("a",),
+        "r/b.wav": ("rb",),
+        "s/b.wav": ("b",),
+        r"C:\rec\c.wav": ("c",),
+        "d/d": ("d",),
+    }
+    named = named_as(references, candidates)
+    assert named == {"a.wav": ("a",), "r/b.wav": ("rb",), "b.wav": ("b",), "c.wav": ("c",), "d/d": ("d",)}
+    for other in ("a.wav", "y/a.wav"):
+        with pytest.raises(MetricError, match=r"are both about the reference 'a\.wav'; keep one"):
+            named_as(references, candidates | {other: ("again",)})
 
 
 def test_json_lines(tmp_path: Path) -> None:
@@ -285,12 +301,10 @@ def test_references_that_cannot_be_used_are_told(tmp_path: Path, text: str, mess
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,caption\na/x.wav,b\nb/x.wav,c\n", r"lists x\.wav twice, in lines 2 and 3"),
-        ("file,caption,rank\na/x.wav,b,1\nb/x.wav,c,2\n", r"lists x\.wav twice, in lines 2 and 3"),
         ("file,caption,rank\na,b,1\na,c,2\na,d,2\n", r"lists a twice, in lines 3 and 4"),
         ("file,caption\na,b\na,c\n", r"lists a twice, in lines 2 and 3"),
         ("file,caption,rank\na,b,first\n", r"has the rank 'first' in line 2; ranks count from 1"),
-        ("file,caption\nrec/,b\n", r"names no file in line 2"),
+        ("file,caption\n,b\n", r"names no file in line 2"),
     ],
 )
 def test_ranked_candidates_that_cannot_be_used_are_told(tmp_path: Path, text: str, message: str) -> None:

@@ -86,8 +86,8 @@ def read_candidates(path: Path) -> Captions:
 
     Args:
         path: a CSV or JSONL file with `file_name` and `caption`; or, with several candidates, the best first,
-            in the layout of Clotho. Of what `otoscribe caption --csv` writes, the last part of `file` names
-            the recording, and its captions are ordered by `rank`. Other columns are ignored.
+            in the layout of Clotho. Of what `otoscribe caption --csv` writes, `file` names the recording, and
+            its captions are ordered by `rank`. Other columns are ignored.
 
     Returns:
         Captions by name, which is kept exactly as it stands there. An empty caption stays, since it is what
@@ -105,6 +105,28 @@ def read_candidates(path: Path) -> Captions:
         name: _unfilled([cells["caption"].strip()] if "caption" in cells else _numbered(cells))
         for name, cells in _by_name(path, rows).items()
     }
+
+
+def named_as(references: Captions, candidates: Captions) -> Captions:
+    """Name candidates as the references are named, where a path says more than that.
+
+    A captioner names a recording by its path, a data set often by the file alone: a candidate whose name no
+    reference has gets the last part of its path for a name, if a reference is called so.
+
+    Raises:
+        MetricError: two candidates would get one name.
+    """
+    named: dict[str, str] = {}
+    for name in candidates:
+        # The recording may have been captioned on another system than this one.
+        last = re.split(r"[/\\]", name)[-1]
+        new = last if name not in references and last in references else name
+        if new in named:
+            raise MetricError(
+                f"The candidates {named[new]!r} and {name!r} are both about the reference {new!r}; keep one."
+            )
+        named[new] = name
+    return {new: candidates[name] for new, name in named.items()}
 
 
 def _by_name(path: Path, rows: Iterable[_Row]) -> dict[str, dict[str, str]]:
@@ -137,8 +159,7 @@ def _ranked(path: Path, rows: Iterable[_Row]) -> Captions:
     """Gather the rows that `otoscribe caption --csv` writes, one for each candidate."""
     found: dict[str, dict[int, _Row]] = {}
     for row in rows:
-        # The recording may have been captioned on another system than this one.
-        name = re.split(r"[/\\]", row.cells["file"])[-1]
+        name = row.cells["file"]
         if not name:
             raise MetricError(f"{path} names no file in line {row.line}; write it or remove the row.")
         if row.cells.get("error"):
@@ -150,9 +171,8 @@ def _ranked(path: Path, rows: Iterable[_Row]) -> Captions:
         if not re.fullmatch("[0-9]{1,9}", rank):
             raise MetricError(f"{path} has the rank {rank!r} in line {row.line}; ranks count from 1.")
         others = found.setdefault(name, {})
-        first = next(iter(others.values()), row)
-        if int(rank) in others or first.cells["file"] != row.cells["file"]:
-            raise _twice(path, name, others.get(int(rank), first).line, row.line)
+        if int(rank) in others:
+            raise _twice(path, name, others[int(rank)].line, row.line)
         others[int(rank)] = row
     return {
         name: _unfilled([others[rank].cells["caption"].strip() for rank in sorted(others)])
@@ -231,7 +251,8 @@ def _csv_rows(path: Path, text: str, layout: _Layout) -> Iterator[_Row]:
 
 def _check_columns(path: Path, columns: list[str], layout: _Layout) -> None:
     if not layout.fits(columns):
-        raise MetricError(f"{path} has the columns {_shown(columns)}; it needs {layout.needed}.")
+        cause = ", separated by commas" if len(columns) == 1 and re.search("[;\t]", columns[0]) else ""
+        raise MetricError(f"{path} has the columns {_shown(columns)}; it needs {layout.needed}{cause}.")
     for name, times in Counter(columns).items():
         if name and times > 1:
             raise MetricError(f"{path} has the column {name} {times} times; rename or remove the others.")
@@ -253,7 +274,9 @@ def _json_rows(path: Path, text: str, layout: _Layout) -> Iterator[_Row]:
         except (ValueError, RecursionError) as error:
             raise _FormatError(getattr(error, "msg", error), line) from error
         if not isinstance(entry, dict):
-            raise MetricError(f"{path} has no JSON object in line {line}; write one object a line.")
+            raise MetricError(
+                f"{path} has no JSON object in line {line}; write one object a line, without brackets around."
+            )
         cells = {
             name: _string(path, line, name, value)
             for name, value in entry.items()

@@ -85,6 +85,31 @@ def test_a_missing_metric_is_named_with_its_reason_and_has_empty_cells(
     assert score(*tables, "--metrics", "cider_d,spider").exit_code == 1
 
 
+def test_what_makes_scores_mean_little_is_said(tables: tuple[str, str], tmp_path: Path) -> None:
+    swapped = score(tables[1], tables[1], "--metrics", "bleu_1")
+    assert "are the two files swapped?" in swapped.stderr
+    assert "3 candidates, 1 to 2 a clip; 3 references, 1 to 2 a clip" in swapped.stdout
+    one = tmp_path / "one.csv"
+    one.write_text("file_name,caption_1\na.wav,x\n")
+    (tmp_path / "empty.csv").write_text("file_name,caption\na.wav,\n")
+    alone = score(tmp_path / "empty.csv", one, "--metrics", "CIDEr_D")
+    assert alone.stderr == "CIDEr-D of one recording alone is always 0, so SPIDEr is half of SPICE.\n"
+    assert alone.stdout.endswith("distinct captions: 1; empty: 1\n")
+    assert score(one, one, "--metrics", "spice").stdout.startswith("missing: spice.")
+
+
+def test_an_interruption_says_that_it_goes_on(
+    tables: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "Spice", interrupted)
+    ran = score(*tables, "--metrics", "spice")
+    assert (ran.exit_code, ran.stdout) == (130, "")
+    assert "the same command goes on from there" in ran.stderr
+
+
 def test_a_warning_is_a_sentence_on_standard_error(
     tables: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +138,8 @@ def test_what_otoscribe_caption_writes_can_be_scored(tables: tuple[str, str], tm
         "folder/b.wav,rain falls,-1,0.5,3,1,\n"
     )
     expected = score(*tables, "--metrics", "cider_d").stdout
-    assert score(candidates, tables[1], "--metrics", "cider_d").stdout == expected
+    ran = score(candidates, tables[1], "--metrics", "cider_d").stdout
+    assert ran == expected.replace("2 candidates, 1 a clip", "3 candidates, 1 to 2 a clip")
 
 
 @pytest.mark.parametrize(

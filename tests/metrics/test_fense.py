@@ -234,10 +234,11 @@ def test_a_missing_file_says_what_to_type(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(MetricError) as error:
         scorer.error_probability(CANDIDATES)
     assert str(error.value) == (
-        f"FENSE and SPIDEr-FL need files that are not in {tmp_path / 'fense'}: "
-        "echecker_clotho_audiocaps_base.ckpt, paraphrase-TinyBERT-L6-v2.safetensors, vocab.txt. "
+        f"The networks of FENSE and SPIDEr-FL are not installed in {tmp_path / 'fense'}. "
         "Type: otoscribe metrics install --fense"
     )
+    (tmp_path / "fense").mkdir()
+    (tmp_path / "fense" / "vocab.txt").touch()
     with pytest.raises(MetricError, match=r"paraphrase-TinyBERT-L6-v2\.safetensors"):
         scorer.similarity(CANDIDATES)
 

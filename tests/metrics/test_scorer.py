@@ -200,7 +200,8 @@ def test_an_empty_caption_scores_zero() -> None:
         ({"a": "x"}, MetricError, "'b' has no candidate"),
         ({"a": "x", "b": "x", "c": "x"}, MetricError, "'c' has no reference"),
         ({"a": "x", "b": []}, MetricError, "'b' has no candidate"),
-        ({}, MetricError, "'a', 'b' have no candidate"),
+        ({}, MetricError, "candidates are named like 'nothing', references like 'a'"),
+        ({"a.flac": "x"}, MetricError, "candidates are named like 'a.flac', references like 'a'"),
         (["x", "x"], UsageError, "both by id, or both in the same order"),
         ({"a": "x", "b": "two\vlines"}, MetricError, "A candidate of 'b' cannot be scored"),
     ],
@@ -273,3 +274,19 @@ def test_golden_scores_with_java_which_is_asked_once(
     monkeypatch.setattr("subprocess.Popen", start)
     again = Scorer(REFERENCES, metrics).score(CANDIDATES)
     assert again.corpus == scores.corpus
+
+
+def test_a_score_is_had_by_name_or_the_reason_why_not(
+    planted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise MetricError("No Java here.")
+
+    monkeypatch.setattr(evaluation, "Meteor", broken)
+    scores = Scorer(REFERENCES, ["meteor", "spice", "bleu_1", "spice"]).score(CANDIDATES)
+    assert list(scores.corpus) == ["bleu_1", "spice"]
+    assert scores["spice"] == scores.corpus["spice"]
+    with pytest.raises(MetricError, match=r"There is no meteor\. No Java here\."):
+        scores["meteor"]
+    with pytest.raises(UsageError, match="no score named 'bleu_2'"):
+        scores["bleu_2"]

@@ -19,6 +19,7 @@ from otoscribe.errors import MetricWarning, UsageError
 
 if TYPE_CHECKING:
     from otoscribe.metrics import Scores
+    from otoscribe.tables import Captions
 
 
 NAMES = (
@@ -55,22 +56,32 @@ def score(
     """Score captions against references."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy.
     from otoscribe.metrics import Scorer
-    from otoscribe.tables import read_candidates, read_references
+    from otoscribe.tables import named_as, read_candidates, read_references
 
     inputs = (candidates, references)
     json_output = None if as_json is None else Output("--json", as_json, inputs)
     csv_output = None if per_clip is None else Output("--per-clip", per_clip, inputs)
     if json_output and csv_output and json_output.path == csv_output.path:
         raise UsageError("--json and --per-clip write two files; give them different names.")
-    names = None if metrics is None else [name.strip() for name in metrics.split(",")]
+    names = None if metrics is None else [name.strip() for name in metrics.lower().split(",")]
+    written = read_references(Path(references))
+    spoken = named_as(written, read_candidates(Path(candidates)))
     with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("always", MetricWarning)
-        with Scorer(read_references(Path(references)), names, threads=threads, progress=bars.show) as scorer:
-            scores = scorer.score(read_candidates(Path(candidates)))
-    for warning in noticed:
-        print(terminal.printable(str(warning.message)), file=sys.stderr)
+        try:
+            with Scorer(written, names, threads=threads, progress=bars.show) as scorer:
+                scores = scorer.score(spoken)
+        except KeyboardInterrupt:
+            print(
+                "Interrupted. What SPICE and METEOR answered is kept; the same command goes on from there.",
+                file=sys.stderr,
+            )
+            raise
+    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(written, spoken)):
+        print(terminal.printable(sentence), file=sys.stderr)
     with contextlib.ExitStack() as told:  # everything, also if one step of it fails
-        told.callback(lambda: sys.stdout.writelines(_table(scores)))
+        texts = _texts(written, "references"), _texts(spoken, "candidates")
+        told.callback(lambda: sys.stdout.writelines([*_table(scores), "\n", *_described(scores, *texts)]))
         # Before the table, whose reader may be gone.
         if csv_output:
             told.callback(csv_output.write, _csv(scores))
@@ -80,27 +91,49 @@ def score(
         raise typer.Exit(1)
 
 
+def _doubts(references: "Captions", candidates: "Captions") -> Iterator[str]:
+    """Yield what makes scores mean little without being an error."""
+    if len(references) == 1:
+        yield "CIDEr-D of one recording alone is always 0, so SPIDEr is half of SPICE."
+    if all(captions[0] in references[name] for name, captions in candidates.items()):
+        yield "Every candidate is one of its own references; are the two files swapped?"
+
+
 def _table(scores: "Scores") -> Iterator[str]:
-    """Yield the lines that a person reads."""
-    width = max(map(len, scores.corpus), default=0)
-    yield f"{'metric':{width}}   score   95 % interval\n"
-    for name, estimate in scores.corpus.items():
-        line = f"{name:{width}}  {estimate.value:6.4f}"
-        if estimate.low is not None:
-            line += f"   {estimate.low:6.4f} to {estimate.high:6.4f}"
-        yield line.rstrip() + "\n"
+    """Yield the lines of scores that a person reads."""
+    if scores.corpus:
+        width = max(map(len, scores.corpus))
+        yield f"{'metric':{width}}   score   95 % interval\n"
+        for name, estimate in scores.corpus.items():
+            line = f"{name:{width}}  {estimate.value:6.4f}"
+            if estimate.low is not None:
+                line += f"   {estimate.low:6.4f} to {estimate.high:6.4f}"
+            yield f"{line}\n"
     for reason in dict.fromkeys(scores.missing.values()):
         names = ", ".join(name for name in scores.missing if scores.missing[name] == reason)
-        yield f"\nmissing: {names}. {terminal.printable(reason)}\n"
+        yield f"missing: {names}. {terminal.printable(reason)}\n"
+
+
+def _texts(captions: "Captions", kind: str) -> str:
+    """Say how many texts there are: who swapped the files, or has several candidates, sees it here."""
+    counts = [len(texts) for texts in captions.values()]
+    least, most = min(counts), max(counts)
+    return f"{sum(counts)} {kind}, {least if least == most else f'{least} to {most}'} a clip"
+
+
+def _described(scores: "Scores", references: str, candidates: str) -> Iterator[str]:
     told = scores.statistics
+    yield f"clips: {told.clips}; {candidates}; {references}\n"
     yield (
-        f"\n{told.clips} captions, {told.distinct_captions} distinct; {told.words_min} to {told.words_max} "
-        f"words, {told.words_mean:.1f} on average (references {told.reference_words_mean:.1f})\n"
+        f"words: {told.words_mean:.1f} a candidate ({told.words_min} to {told.words_max}), "
+        f"{told.reference_words_mean:.1f} a reference\n"
     )
     yield (
-        f"vocabulary of {told.vocabulary} words (references {told.reference_vocabulary}; one for each clip "
-        f"{told.one_reference_vocabulary:.0f})\n"
+        f"distinct words: {told.vocabulary} in candidates, {told.reference_vocabulary} in references, "
+        f"{told.one_reference_vocabulary:.0f} in one reference of each clip\n"
     )
+    yield f"distinct captions: {told.distinct_captions}"
+    yield f"; empty: {told.empty_captions}\n" if told.empty_captions else "\n"
 
 
 def _json(scores: "Scores") -> str:

@@ -120,9 +120,14 @@ def load_word_pieces(longest: int) -> "BertWordPieceTokenizer":
 def _verified(file: PublishedFile) -> Path:
     path = folder() / file.name
     if not path.is_file():
-        missing = ", ".join(other.name for other in FILES if not (folder() / other.name).is_file())
+        absent = [other.name for other in FILES if not (folder() / other.name).is_file()]
+        if len(absent) == len(FILES):
+            raise MetricError(
+                f"The networks of FENSE and SPIDEr-FL are not installed in {path.parent}. Type: {INSTALL}"
+            )
+        names = ", ".join(absent)
         raise MetricError(
-            f"FENSE and SPIDEr-FL need files that are not in {path.parent}: {missing}. Type: {INSTALL}"
+            f"FENSE and SPIDEr-FL need files that are not in {path.parent}: {names}. Type: {INSTALL}"
         )
     try:
         found = files.sha256(path)

@@ -107,7 +107,8 @@ def asked(
         program: see `Memory.known`.
         questions: may hold the same question many times.
         what: names the work for `progress`, such as "SPICE: parsing captions".
-        progress: called at the start and after every new answer, if there are any.
+        progress: called at the start and after every new answer, if any is unknown; what is known counts as
+            done.
     """
     answers = memory.known(program, questions)
     unknown = [question for question in dict.fromkeys(questions) if question not in answers]
@@ -115,13 +116,15 @@ def asked(
         return [answers[question] for question in questions]
     fresh: dict[str, str] = {}
     kept = time.monotonic()
+    total = len(dict.fromkeys(questions))
+    before = total - len(unknown)
     if progress:
-        progress(what, 0, len(unknown))
+        progress(what, before, total)
     try:
         for done, (question, answer) in enumerate(zip(unknown, ask(unknown), strict=True), start=1):
             answers[question] = fresh[question] = answer
             if progress:
-                progress(what, done, len(unknown))
+                progress(what, before + done, total)
             if time.monotonic() - kept > 1:
                 memory.keep(program, fresh)
                 fresh = {}

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from otoscribe.errors import MetricError, UsageError, unknown_name
 from otoscribe.metrics.evaluation import METRICS, Evaluation, References
@@ -10,6 +11,7 @@ from otoscribe.metrics.ngrams import Floats
 from otoscribe.metrics.statistics import Estimate, Statistics, interval
 from otoscribe.progress import Progress
 
+T = TypeVar("T")
 Texts = Mapping[str, str | Iterable[str]] | Iterable[str | Iterable[str]]
 """Captions of clips, by id or in some order. One clip has one text, or several."""
 
@@ -28,6 +30,19 @@ class Scores:
     """Why a metric that was asked for has no score."""
     statistics: Statistics
     """Lengths and vocabulary of the candidates."""
+
+    def __getitem__(self, metric: str) -> Estimate:
+        """Return a metric of the whole set.
+
+        Raises:
+            MetricError: it could not be computed; the error says why.
+            UsageError: it was not asked for.
+        """
+        if metric in self.missing:
+            raise MetricError(f"There is no {metric}. {self.missing[metric]}")
+        if metric not in self.corpus:
+            raise unknown_name("score", metric, self.corpus)
+        return self.corpus[metric]
 
 
 class Scorer:
@@ -63,6 +78,7 @@ class Scorer:
         for name in self._metrics or ():
             if name not in METRICS:
                 raise unknown_name("metric", name, METRICS)
+        self._metrics = self._metrics and tuple(name for name in METRICS if name in self._metrics)
         self._by_id = isinstance(references, Mapping)
         texts = _by_clip(references)
         if not texts or not all(texts.values()):
@@ -105,7 +121,7 @@ class Scorer:
                 # Its program reads for seconds before the first answer; meanwhile SPICE parses.
                 evaluation.meteor.begin(beside)
             try:
-                for name in wanted:
+                for name in sorted(wanted, key="meteor".__eq__):  # last, or SPICE would wait for it
                     try:
                         per_clip[name], value, resampled = evaluation.scores(name, self._references.weights)
                     except MetricError as error:
@@ -117,7 +133,7 @@ class Scorer:
                 self.close()
                 raise
         statistics = self._references.describer.describe(evaluation.best)
-        return Scores(tuple(texts), corpus, per_clip, missing, statistics)
+        return Scores(tuple(texts), _ordered(corpus), _ordered(per_clip), _ordered(missing), statistics)
 
     def _matched(self, candidates: Texts) -> dict[str, tuple[str, ...]]:
         """Return the candidates in the order of the references."""
@@ -126,6 +142,12 @@ class Scorer:
         texts, clips = _by_clip(candidates), self._references.texts
         if not self._by_id and len(texts) != len(clips):
             raise MetricError(f"There are {len(texts)} candidates for {len(clips)} clips; give one each.")
+        if texts.keys().isdisjoint(clips):
+            ours, theirs = next(iter(texts), "nothing"), next(iter(clips))
+            raise MetricError(
+                f"No candidate is about a clip of the references: candidates are named like {ours!r}, "
+                f"references like {theirs!r}."
+            )
         without = [clip for clip in clips if not texts.get(clip)]
         if without:
             raise MetricError(f"{_some(without)} no candidate: add a caption, or remove the references.")
@@ -157,6 +179,10 @@ def _captions(clip: str, texts: str | Iterable[str]) -> tuple[str, ...]:
                 f"A caption of {clip!r} is {caption!r:.60}, and not a text. Write '' for an empty one."
             )
     return captions
+
+
+def _ordered(by_metric: dict[str, T]) -> dict[str, T]:
+    return {name: by_metric[name] for name in METRICS if name in by_metric}
 
 
 def _some(clips: Sequence[str]) -> str:

@@ -111,6 +111,8 @@ class SpiceFiles:
         """
         # Read to the last byte, in 30 milliseconds: what a damaged file leads to would be kept for good.
         absent = [file.name for file in self.missing()]
+        if len(absent) == len(self.wanted):
+            raise MetricError(f"SPICE's files are not installed in {self.folder}. Type: {INSTALL}")
         if absent:
             raise MetricError(
                 f"SPICE needs files that are not in {self.folder}, or damaged there: {', '.join(absent)}. "

@@ -81,6 +81,8 @@ class Statistics:
     reference_words_median: float
     reference_words_min: int
     reference_words_max: int
+    empty_captions: int
+    """Captions without a word."""
     distinct_captions: int
     """Different captions; one that several clips have counts once."""
     vocabulary: int
@@ -139,6 +141,7 @@ class Describer:
             reference_words_median=float(np.median(self._lengths)),
             reference_words_min=int(self._lengths.min()),
             reference_words_max=int(self._lengths.max()),
+            empty_captions=int((lengths == 0).sum()),
             distinct_captions=len(set(map(tuple, candidates))),
             vocabulary=len(words),
             reference_vocabulary=len(self._words),
