@@ -44,6 +44,10 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         def similarity(self, texts: Sequence[str]) -> Any:
             return np.array([0.5] * len(texts))
 
+    def meteor(*_: object) -> None:
+        raise MetricError("Not here.")
+
+    monkeypatch.setattr(evaluation, "Meteor", meteor)
     monkeypatch.setattr(evaluation, "Spice", Spice)
     monkeypatch.setattr(evaluation, "Fense", Fense)
     return seen
