@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 # In the order in which data flows. A star marks a family of files that may import each other.
 STAGES = [
     *("errors", "progress", "files", "remote", "download", "registry", "settings"),
-    *("audio", "vocabulary", "tables", "search", "bundle", "stepper", "captioner"),
+    *("audio", "vocabulary", "rows", "tables", "search", "bundle", "stepper", "captioner"),
     "metrics.*",
     *("learn", "learn.features", "learn.pitch", "learn.encoders.*", "learn.store"),
     *("learn.attention", "learn.adapters.*", "learn.words.*", "learn.decoder", "learn.model"),

@@ -9,48 +9,21 @@
 | JSONL `{"file_name": "...", "captions": ["...", "..."]}` | the same with a list of captions |
 """
 
-import csv
-import io
-import json
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from otoscribe.errors import MetricError
+from otoscribe.rows import NUMBERED, Layout, Row, read_rows
 
 Captions = dict[str, tuple[str, ...]]
 """Each recording's captions by its name, in the order of the file."""
 
-_NUMBERED = re.compile(r"caption_[0-9]{1,4}")
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Which columns a table must have."""
-
-    needed: str
-    """In words, for errors."""
-    fits: Callable[[Collection[str]], bool]
-
-
-@dataclass(frozen=True)
-class _Row:
-    """What a table says of one recording."""
-
-    line: int
-    """Where in the file, from 1."""
-    cells: dict[str, str]
-    """Text by column."""
-
-
-_REFERENCES = _Layout(
+_REFERENCES = Layout(
     "file_name and caption_1, caption_2 and so on",
-    lambda columns: "file_name" in columns and any(map(_NUMBERED.fullmatch, columns)),
+    lambda columns: "file_name" in columns and any(map(NUMBERED.fullmatch, columns)),
 )
-_CANDIDATES = _Layout(
+_CANDIDATES = Layout(
     "file_name and caption",
     lambda columns: (
         _REFERENCES.fits(columns) or ("caption" in columns and ("file_name" in columns or "file" in columns))
@@ -74,7 +47,7 @@ def read_references(path: Path) -> Captions:
             recording has no caption.
     """
     references: Captions = {}
-    for name, cells in _by_name(path, _rows(path, _REFERENCES)).items():
+    for name, cells in _by_name(path, read_rows(path, _REFERENCES)).items():
         references[name] = tuple(filter(None, _numbered(cells)))
         if not references[name]:
             raise MetricError(f"{path} has no caption for {name}; write one or remove the row.")
@@ -98,7 +71,7 @@ def read_candidates(path: Path) -> Captions:
         MetricError: the file cannot be read or is not such a table, it lists no recording or one twice, or a
             recording has an error instead of a caption.
     """
-    rows = _rows(path, _CANDIDATES)
+    rows = read_rows(path, _CANDIDATES)
     if "file_name" not in rows[0].cells:
         return _ranked(path, rows)
     return {
@@ -129,9 +102,9 @@ def named_as(references: Captions, candidates: Captions) -> Captions:
     return {new: candidates[name] for new, name in named.items()}
 
 
-def _by_name(path: Path, rows: Iterable[_Row]) -> dict[str, dict[str, str]]:
+def _by_name(path: Path, rows: Iterable[Row]) -> dict[str, dict[str, str]]:
     """Return the cells of each recording."""
-    found: dict[str, _Row] = {}
+    found: dict[str, Row] = {}
     for row in rows:
         name = row.cells["file_name"]
         if not name:
@@ -143,7 +116,7 @@ def _by_name(path: Path, rows: Iterable[_Row]) -> dict[str, dict[str, str]]:
 
 
 def _numbered(cells: dict[str, str]) -> list[str]:
-    columns = filter(_NUMBERED.fullmatch, cells)
+    columns = filter(NUMBERED.fullmatch, cells)
     ordered = sorted(columns, key=lambda name: int(name.removeprefix("caption_")))
     return [cells[name].strip() for name in ordered]
 
@@ -155,9 +128,9 @@ def _unfilled(captions: list[str]) -> tuple[str, ...]:
     return tuple(captions)
 
 
-def _ranked(path: Path, rows: Iterable[_Row]) -> Captions:
+def _ranked(path: Path, rows: Iterable[Row]) -> Captions:
     """Gather the rows that `otoscribe caption --csv` writes, one for each candidate."""
-    found: dict[str, dict[int, _Row]] = {}
+    found: dict[str, dict[int, Row]] = {}
     for row in rows:
         name = row.cells["file"]
         if not name:
@@ -182,139 +155,3 @@ def _ranked(path: Path, rows: Iterable[_Row]) -> Captions:
 
 def _twice(path: Path, name: str, first: int, second: int) -> MetricError:
     return MetricError(f"{path} lists {name} twice, in lines {first} and {second}; list each recording once.")
-
-
-def _rows(path: Path, layout: _Layout) -> list[_Row]:
-    """Read a table whose columns fit the layout, and which has at least one row."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise MetricError(f"There is no {path}; name a CSV or JSONL file of captions.") from error
-    except OSError as error:
-        raise MetricError(f"{path} cannot be read: {error.strerror or error}.") from error
-    is_json = {".csv": False, ".jsonl": True, ".ndjson": True}.get(path.suffix.lower())
-    if is_json is None:
-        is_json = data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"["))
-    kind, read = ("JSONL", _json_rows) if is_json else ("a CSV", _csv_rows)
-    try:
-        rows = list(read(path, _text(data), layout))
-    except _FormatError as error:
-        raise MetricError(f"{path} is not {kind} in UTF-8: {error}. Save it as one.") from error
-    if not rows:
-        raise MetricError(f"{path} lists no recordings.")
-    return rows
-
-
-class _FormatError(ValueError):
-    """Says what breaks the format, and in which line."""
-
-    def __init__(self, what: object, line: int) -> None:
-        super().__init__(f"{what}, in line {line}")
-
-
-def _text(data: bytes) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _FormatError(
-            f"byte 0x{data[error.start]:02x}", data.count(b"\n", 0, error.start) + 1
-        ) from error
-    if "\0" in text:
-        raise _FormatError("a NUL character", text.count("\n", 0, text.index("\0")) + 1)
-    return text
-
-
-def _csv_rows(path: Path, text: str, layout: _Layout) -> Iterator[_Row]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] | None = None
-    line = 1
-    try:
-        for values in reader:
-            if columns is None:
-                columns = values
-                _check_columns(path, columns, layout)
-            elif len(values) > len(columns):
-                raise MetricError(
-                    f"{path} has {len(values)} fields for {len(columns)} columns in line {line}; "
-                    f"a caption that holds a comma stands in quotes."
-                )
-            elif values:
-                # A row that ends early has nothing in its last columns.
-                values += [""] * (len(columns) - len(values))
-                yield _Row(line, dict(zip(columns, values, strict=True)))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise _FormatError(error, line) from error
-    if columns is None:
-        _check_columns(path, [], layout)
-
-
-def _check_columns(path: Path, columns: list[str], layout: _Layout) -> None:
-    if not layout.fits(columns):
-        cause = ", separated by commas" if len(columns) == 1 and re.search("[;\t]", columns[0]) else ""
-        raise MetricError(f"{path} has the columns {_shown(columns)}; it needs {layout.needed}{cause}.")
-    for name, times in Counter(columns).items():
-        if name and times > 1:
-            raise MetricError(f"{path} has the column {name} {times} times; rename or remove the others.")
-
-
-def _shown(names: Iterable[str]) -> str:
-    """List names, but no end of them: the first line of any other file may come here."""
-    text = ", ".join(names) or "(none)"
-    return text if len(text) <= 200 else f"{text[:200]} ..."
-
-
-def _json_rows(path: Path, text: str, layout: _Layout) -> Iterator[_Row]:
-    # Not by `splitlines`: a text in JSON may hold other line separators.
-    for line, written in enumerate(text.split("\n"), start=1):
-        if not written.strip():
-            continue
-        try:
-            entry = json.loads(written, object_pairs_hook=_distinct)
-        except (ValueError, RecursionError) as error:
-            raise _FormatError(getattr(error, "msg", error), line) from error
-        if not isinstance(entry, dict):
-            raise MetricError(
-                f"{path} has no JSON object in line {line}; write one object a line, without brackets around."
-            )
-        cells = {
-            name: _string(path, line, name, value)
-            for name, value in entry.items()
-            if name in ("file_name", "caption") or _NUMBERED.fullmatch(name)
-        }
-        if "captions" in entry:
-            cells |= _listed(path, line, entry["captions"])
-        if not layout.fits(cells):
-            raise MetricError(
-                f"{path} has the keys {_shown(entry)} in line {line}; it needs {layout.needed}."
-            )
-        yield _Row(line, cells)
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return entry
-
-
-def _listed(path: Path, line: int, captions: Any) -> dict[str, str]:
-    """Name the captions of a list as columns of a CSV would be."""
-    if not isinstance(captions, list):
-        raise MetricError(f"{path} has captions that are no list, in line {line}; put them in brackets.")
-    return {
-        f"caption_{number}": _string(path, line, "captions", text)
-        for number, text in enumerate(captions or [""], start=1)
-    }
-
-
-def _string(path: Path, line: int, name: str, value: Any) -> str:
-    """Return a text; null is an empty one, as tools write it where a table has an empty cell."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise MetricError(f"{path} has a {name} that is no text, in line {line}; put it in quotes.")
-    # JSON can spell halves of characters, and NUL, which no other part of a table may hold.
-    if re.search("[\0\ud800-\udfff]", value):
-        raise MetricError(f"{path} has a {name} with a character that is none, in line {line}; remove it.")
-    return value
