@@ -34,6 +34,8 @@ FLAGS = (
     "-XX:+ExitOnOutOfMemoryError",
     # The fastest of those tried: what lives is small, what dies is large.
     "-XX:+UseSerialGC",
+    # Two grammar rules in a cache line.
+    "-XX:+UseCompactObjectHeaders",
     "-Xms1g",
     "-Xmn600m",
     # Killed like all workers, it would leave files of this in the temporary folder.
@@ -83,7 +85,9 @@ class Spice:
                 made = pipeline(properties)
                 annotator = pipeline.getExistingAnnotator("parse")
                 self._extras = _field(annotator, "extraDependencies")
-                language = _field(annotator, "parser").getTLPParams()
+                parser = _field(annotator, "parser")
+                _lay_out(parser.bg)
+                language = parser.getTLPParams()
                 pack = language.treebankLanguagePack()
                 self._structures = pack.grammaticalStructureFactory(
                     pack.punctuationWordRejectFilter(), language.typedDependencyHeadFinder()
@@ -124,6 +128,20 @@ def _field(owner: Any, name: str) -> Any:
     field = owner.getClass().getDeclaredField(name)
     field.setAccessible(True)
     return field.get(owner)
+
+
+def _lay_out(grammar: Any) -> None:
+    """Put the rules that the chart search reads one after the other next to each other in memory.
+
+    The search waits for memory more than it computes. Loaded as they are, the rules lie among much else;
+    equal copies, made in the order of reading, save a sixth of its time. The search takes maxima and never
+    asks which object a rule is.
+    """
+    rule = jpype.JClass("edu.stanford.nlp.parser.lexparser.BinaryRule")
+    for name in ("splitRulesWithLC", "splitRulesWithRC"):
+        for row in _field(grammar, name):
+            for place, old in enumerate(row):
+                row[place] = rule(old.parent(), old.leftChild, old.rightChild, float(old.score()))
 
 
 def answer(spice: "Future[Spice]", question: dict[str, Any]) -> str:
