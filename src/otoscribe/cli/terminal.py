@@ -49,18 +49,23 @@ def is_standard_error(stream: TextIO) -> bool:
         return False
 
 
+def _progress() -> "Progress":
+    # Here and not at the top: a command that shows nothing need not wait for rich.
+    import rich.progress
+    from rich.console import Console
+
+    return rich.progress.Progress(
+        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+
+
 class ProgressBar:
     """A bar on standard error, shown only to a terminal and only for more than one thing to do."""
 
     def __init__(self, total: int) -> None:
         self._bar: Progress | None = None
         if total > 1 and sys.stderr.isatty():
-            import rich.progress
-            from rich.console import Console
-
-            self._bar = rich.progress.Progress(
-                console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-            )
+            self._bar = _progress()
             self._task = self._bar.add_task("listening", total=total)
 
     def __enter__(self) -> "ProgressBar":
@@ -94,15 +99,8 @@ class Bars:
     """Bars on standard error, one for each kind of work, shown only to a terminal."""
 
     def __init__(self) -> None:
-        self._progress: Progress | None = None
+        self._progress = _progress() if sys.stderr.isatty() else None
         self._tasks: dict[str, TaskID] = {}
-        if sys.stderr.isatty():
-            import rich.progress
-            from rich.console import Console
-
-            self._progress = rich.progress.Progress(
-                console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-            )
 
     def __enter__(self) -> "Bars":
         if self._progress:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otoscribe.errors import MetricError
-from otoscribe.metrics.bleu import Bleu
+from otoscribe.metrics.bleu import Bleu, BleuStatistics
 from otoscribe.metrics.cider import CiderD
 from otoscribe.metrics.fense import Fense, fense, spider_fl
 from otoscribe.metrics.memory import Memory
-from otoscribe.metrics.meteor import Meteor
+from otoscribe.metrics.meteor import Meteor, MeteorStatistics
 from otoscribe.metrics.ngrams import Floats
 from otoscribe.metrics.rouge import RougeL
 from otoscribe.metrics.spice import Spice
@@ -123,8 +123,11 @@ class Evaluation:
         best = [captions[0] for captions in texts.values()]
         self._first: NDArray[np.int64] = first
         self.best = [tokens[index] for index in first]
-        self._bleu = _Once(lambda: references.bleu.statistics([words[index] for index in first]))
-        self.meteor = _Once(lambda: references.meteor.statistics(self.best, references.tokens))
+        self._weights = references.weights
+        self._bleu = _Once(
+            lambda: self._summed(references.bleu.statistics([words[index] for index in first]))
+        )
+        self.meteor = _Once(lambda: self._summed(references.meteor.statistics(self.best, references.tokens)))
         self._rouge_l = _Once(lambda: references.rouge_l.score(self.best))
         # Of every candidate, [candidates].
         self._cider_d = _Once(lambda: references.cider_d.score_against(clip, words))
@@ -132,16 +135,21 @@ class Evaluation:
         self._similarity = _Once(lambda: references.fense.similarity(best))
         self._error_probability = _Once(lambda: references.fense.error_probability(best))
 
-    def scores(self, metric: str, weights: Floats) -> tuple[Floats, float, Floats]:
-        """Return a metric per clip, of the whole set, and of every resample that `weights` describes."""
+    def scores(self, metric: str) -> tuple[Floats, float, Floats]:
+        """Return a metric per clip, of the whole set, and of every bootstrap resample."""
         if metric in BLEU:
-            order, bleu = BLEU.index(metric), self._bleu.get()
-            return bleu.per_clip()[:, order], float(bleu.corpus()[order]), bleu.corpus(weights)[:, order]
+            order = BLEU.index(metric)
+            per_clip, corpus, resampled = self._bleu.get()
+            return per_clip[:, order], float(corpus[order]), resampled[:, order]
         if metric == "meteor":
-            meteor = self.meteor.get()
-            return meteor.per_clip(), float(meteor.corpus()), meteor.corpus(weights)
+            per_clip, corpus, resampled = self.meteor.get()
+            return per_clip, float(corpus), resampled
         values = self._per_clip(metric)
-        return values, float(values.mean()), weights @ values / values.size
+        return values, float(values.mean()), self._weights @ values / values.size
+
+    def _summed(self, counts: BleuStatistics | MeteorStatistics) -> tuple[Floats, Floats, Floats]:
+        """Score each clip, the whole set and every resample by what is counted, not by the mean."""
+        return counts.per_clip(), counts.corpus(), counts.corpus(self._weights)
 
     def _per_clip(self, metric: str) -> Floats:
         match metric:

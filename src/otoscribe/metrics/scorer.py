@@ -123,7 +123,7 @@ class Scorer:
             try:
                 for name in sorted(wanted, key="meteor".__eq__):  # last, or SPICE would wait for it
                     try:
-                        per_clip[name], value, resampled = evaluation.scores(name, self._references.weights)
+                        per_clip[name], value, resampled = evaluation.scores(name)
                     except MetricError as error:
                         missing[name] = str(error)
                     else:

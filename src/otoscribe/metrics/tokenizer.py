@@ -12,7 +12,7 @@ that read equally far it is the first in the list.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
@@ -224,11 +224,6 @@ def tokenize(text: str) -> list[str]:
         token, place = _next(line, place)
         if token not in _DROPPED:
             tokens.append(token)
-
-
-def tokenize_all(texts: Iterable[str]) -> list[list[str]]:
-    """Split captions as `tokenize` does, in order."""
-    return [tokenize(text) for text in texts]
 
 
 def _next(line: str, place: int) -> tuple[str, int]:
