@@ -24,8 +24,9 @@ import numpy as np
 
 from checks.material import System, systems
 from otoscribe.files import cache_folder
-from otoscribe.metrics import Scorer, java
-from otoscribe.metrics.spice_files import SpiceFiles
+from otoscribe.metrics import Scorer
+from otoscribe.metrics.java import runtime
+from otoscribe.metrics.java.spice_files import SpiceFiles
 
 ROUNDS = 5
 WITHOUT_JAVA = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d")
@@ -71,10 +72,10 @@ def stock_spider(system: System) -> Any:
     references, candidates = tokenised(system)
     cider = Cider().compute_score(references, candidates)[1]
     clips = [{"test": candidates[clip][0], "refs": references[clip]} for clip in references]
-    folder = java.jars() / "spice"
+    folder = runtime.jars() / "spice"
     class_path = [*SpiceFiles().find(), folder / "spice-1.0.jar", *sorted((folder / "lib").glob("*.jar"))]
     script = Path(__file__).with_name("stock_spice.py")
-    command = [sys.executable, "-P", str(script), str(java.java_home()), *map(str, class_path)]
+    command = [sys.executable, "-P", str(script), str(runtime.java_home()), *map(str, class_path)]
     ran = subprocess.run(command, input=json.dumps(clips), capture_output=True, text=True, check=True)
     return (cider + np.array(json.loads(ran.stdout))) / 2
 
@@ -151,7 +152,7 @@ def in_a_new_process(system: System) -> Any:
 def main() -> None:
     """Measure everything."""
     first, *_, last = systems()
-    os.environ["PATH"] = f"{java.java_home() / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    os.environ["PATH"] = f"{runtime.java_home() / 'bin'}{os.pathsep}{os.environ['PATH']}"
     references = sum(map(len, last.references.values()))
     print(f"{len(last.candidates)} clips, {references} references, {os.cpu_count()} processors")
     without_java(last)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from checks.material import DATA, systems
 from otoscribe.errors import MetricError
-from otoscribe.metrics.java import jars, java
+from otoscribe.metrics.java.runtime import jars, java
 from otoscribe.metrics.tokenizer import tokenize
 
 SHOWN = 20

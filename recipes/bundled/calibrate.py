@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from otoscribe.learn.adapters.label_set import CLASSES, LIMIT, LabelSet
+from otoscribe.model.adapters.label_set import CLASSES, LIMIT, LabelSet
 from recipes.bundled import corpus, examples
 from recipes.bundled.corpus import Clip, Pair
 from recipes.bundled.lexicon import Lexicon

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from otoscribe.learn.adapters.label_set import CLASSES
+from otoscribe.model.adapters.label_set import CLASSES
 
 TRUE_MEAN, TRUE_SPREAD = 3.3, 2.0
 """Evidence, in nats, of labels that hold."""

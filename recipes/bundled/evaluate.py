@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from otoscribe.learn.adapters.label_set import CLASSES, LIMIT, LabelSet
-from otoscribe.learn.model import CaptionModel, TorchStepper
 from otoscribe.metrics.cider import CiderD
-from otoscribe.search import Search, search
-from otoscribe.vocabulary import Vocabulary, words_of
+from otoscribe.model.adapters.label_set import CLASSES, LIMIT, LabelSet
+from otoscribe.model.caption_model import CaptionModel, TorchStepper
+from otoscribe.search.beam import Search, search
+from otoscribe.text.vocabulary import Vocabulary, words_of
 from recipes.bundled.corpus import Pair
 from recipes.bundled.examples import Example
 from recipes.bundled.learn import Words, memory_of

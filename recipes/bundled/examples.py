@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from otoscribe.learn.adapters.label_set import CLASSES, EARLIER, FEMALE_VOICE, LATER, MALE_VOICE
+from otoscribe.model.adapters.label_set import CLASSES, EARLIER, FEMALE_VOICE, LATER, MALE_VOICE
 from recipes.bundled.corpus import Clip
 from recipes.bundled.lexicon import Lexicon
 

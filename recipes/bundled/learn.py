@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from otoscribe.learn.adapters.label_set import LabelSet
-from otoscribe.learn.model import CaptionModel
-from otoscribe.learn.run import load_checkpoint, save_checkpoint
-from otoscribe.vocabulary import END, PAD, START, Vocabulary
+from otoscribe.model.adapters.label_set import LabelSet
+from otoscribe.model.caption_model import CaptionModel
+from otoscribe.text.vocabulary import END, PAD, START, Vocabulary
+from otoscribe.train.run import load_checkpoint, save_checkpoint
 from recipes.bundled.examples import LONGEST, Example
 from recipes.bundled.listener import CLEAN, Heard, Listener
 

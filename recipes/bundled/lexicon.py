@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from otoscribe.vocabulary import words_of
+from otoscribe.text.vocabulary import words_of
 
 MINIMUM_COUNT = 8
 """Captions in which a word or pair must stand to be known."""

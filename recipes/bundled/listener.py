@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from otoscribe.learn.adapters.label_set import (
+from otoscribe.model.adapters.label_set import (
     ANY_TIME,
     CLASSES,
     FEMALE_VOICE,

@@ -8,16 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from otoscribe import audio
-from otoscribe.learn.adapters.label_set import LIMIT
-from otoscribe.learn.encoders import Encoder
+from otoscribe.audio import reading
+from otoscribe.model.adapters.label_set import LIMIT
+from otoscribe.model.encoders.base import Encoder
 
 
 def encoder_outputs(encoder: Encoder, paths: Iterable[Path], name: str) -> list[Tensor]:
     """Return an output of the encoder for each recording, float32 [frames, width]."""
     rate = encoder.spec.front_end.sample_rate
     with torch.inference_mode():
-        return [encoder(torch.from_numpy(audio.load(path, rate).waveform)[None])[name][0] for path in paths]
+        return [encoder(torch.from_numpy(reading.load(path, rate).waveform)[None])[name][0] for path in paths]
 
 
 def unlabelled(data: Path) -> list[Path]:

@@ -8,13 +8,14 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from otoscribe.version import __version__
+
 if TYPE_CHECKING:
     import os
 
-    from otoscribe.captioner import Candidate, Caption, Captioner, Failure
+    from otoscribe.listen.captioner import Candidate, Caption, Captioner, Failure
 
-__version__ = "0.1.0"
-__all__ = ["Candidate", "Caption", "Captioner", "Failure", "caption"]
+__all__ = ["Candidate", "Caption", "Captioner", "Failure", "__version__", "caption"]
 
 _default: "Captioner | None" = None
 
@@ -34,7 +35,7 @@ def caption(path: "str | os.PathLike[str]", *, beam: int | None = None, candidat
     """
     global _default
     if _default is None:
-        from otoscribe.captioner import Captioner
+        from otoscribe.listen.captioner import Captioner
 
         _default = Captioner()
     return _default.caption(path, beam=beam, candidates=candidates)
@@ -43,5 +44,5 @@ def caption(path: "str | os.PathLike[str]", *, beam: int | None = None, candidat
 def __getattr__(name: str) -> Any:
     # Loaded when asked for, so that `import otoscribe` does not wait for numpy and ONNX Runtime.
     if name in __all__:
-        return getattr(importlib.import_module("otoscribe.captioner"), name)
+        return getattr(importlib.import_module("otoscribe.listen.captioner"), name)
     raise AttributeError(f"module 'otoscribe' has no attribute {name!r}")

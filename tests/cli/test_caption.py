@@ -19,8 +19,8 @@ import typer
 from otoscribe.cli import main as command
 from otoscribe.cli import terminal
 from otoscribe.errors import RunError
-from test_audio import BROKEN, broken
-from tiny_bundle import write_tiny_bundle
+from support.recordings import BROKEN, broken
+from support.tiny_bundle import write_tiny_bundle
 
 LINE = re.compile(r"[a-z ]+  \(confidence \d+ %\)\n")
 posix = pytest.mark.skipif(os.name == "nt", reason="POSIX")
@@ -139,7 +139,7 @@ def test_output_file_holds_what_would_be_printed(
 def test_output_is_written_whole_or_not_at_all(
     run: Run, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from otoscribe.captioner import Captioner
+    from otoscribe.listen.captioner import Captioner
 
     def fail(*_: object) -> None:
         raise RunError("Something broke.")

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from file_server import FileServer
 from otoscribe.cli.metrics import metrics
-from otoscribe.download import PublishedFile
 from otoscribe.errors import DownloadError, UsageError
-from otoscribe.metrics.spice_files import SpiceFiles
+from otoscribe.fetch.published import PublishedFile
+from otoscribe.metrics.java.spice_files import SpiceFiles
+from support.file_server import FileServer
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSe
             PublishedFile(name, f"{server.url}{path}", None, hashlib.sha256(server.files[path]).hexdigest())
             for name, path in zip(("detector.ckpt", "encoder.safetensors"), server.files, strict=True)
         ]
-        monkeypatch.setattr("otoscribe.metrics.fense_networks.FILES", files)
+        monkeypatch.setattr("otoscribe.metrics.fense.networks.FILES", files)
         yield server
 
 

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluated import GOLDEN, SYSTEMS, Evaluated, evaluated_sets, golden, real_system, stock
 from hypothesis import example, given, settings
 
 from otoscribe.errors import UsageError
 from otoscribe.metrics.bleu import Bleu
+from support.evaluated import GOLDEN, SYSTEMS, Evaluated, evaluated_sets, golden, real_system, stock
 
 NAMES = ["bleu_1", "bleu_2", "bleu_3", "bleu_4"]
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluated import GOLDEN, SYSTEMS, Evaluated, Tokens, evaluated_sets, golden, real_system, stock
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from otoscribe.errors import UsageError
 from otoscribe.metrics.cider import CiderD
+from support.evaluated import GOLDEN, SYSTEMS, Evaluated, Tokens, evaluated_sets, golden, real_system, stock
 
 
 def grams_of(tokens: Tokens) -> Counter[tuple[str, ...]]:

@@ -2,7 +2,6 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from evaluated import Tokens
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from otoscribe.metrics.ngrams import (
     require_tokens,
     second,
 )
+from support.evaluated import Tokens
 
 texts = st.lists(st.lists(st.sampled_from("abcd"), max_size=9), max_size=6)
 

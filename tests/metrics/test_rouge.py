@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluated import GOLDEN, SYSTEMS, Evaluated, evaluated_sets, golden, real_system, stock
 from hypothesis import example, given, settings
 
 from otoscribe.errors import UsageError
 from otoscribe.metrics.rouge import RougeL
+from support.evaluated import GOLDEN, SYSTEMS, Evaluated, evaluated_sets, golden, real_system, stock
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

@@ -2,11 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
-from evaluated import Evaluated, evaluated_sets, golden
 from hypothesis import given, settings
 
 from otoscribe.errors import UsageError
 from otoscribe.metrics.statistics import Describer, Estimate, bootstrap_weights, interval
+from support.evaluated import Evaluated, evaluated_sets, golden
 
 
 def test_every_resample_draws_as_many_clips_as_there_are() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otoscribe.errors import MetricError
-from otoscribe.metrics import java, tokenizer
+from otoscribe.metrics import tokenizer
+from otoscribe.metrics.java import runtime
 from otoscribe.metrics.tokenizer import tokenize
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics" / "golden.json").read_text("utf-8"))
@@ -153,8 +154,8 @@ class Program:
 @pytest.fixture(scope="module")
 def program() -> Iterator[Program]:
     try:
-        jar = java.jars() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
-        start = [str(java.java()), "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", str(jar)]
+        jar = runtime.jars() / "tokenizer" / "stanford-corenlp-3.4.1.jar"
+        start = [str(runtime.java()), "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", str(jar)]
     except MetricError as error:
         pytest.skip(str(error))
     running = Program([*start, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from otoscribe.learn.adapters.label_set import (
+from otoscribe.model.adapters.label_set import (
     ANY_TIME,
     CLASSES,
     EARLIER,
@@ -19,10 +19,10 @@ from otoscribe.learn.adapters.label_set import (
     PLACES,
     LabelSet,
 )
-from otoscribe.learn.decoder import DecoderSettings
-from otoscribe.learn.model import CaptionModel, EncoderSettings, ModelSettings
-from otoscribe.learn.words.random import RandomWords
-from otoscribe.vocabulary import END, PAD, START, Vocabulary
+from otoscribe.model.caption_model import CaptionModel, EncoderSettings, ModelSettings
+from otoscribe.model.decoder import DecoderSettings
+from otoscribe.model.words.random import RandomWords
+from otoscribe.text.vocabulary import END, PAD, START, Vocabulary
 from recipes.bundled import channel as channel_stage
 from recipes.bundled import corpus, examples, lexicon
 from recipes.bundled import learn as learn_stage

@@ -46,8 +46,8 @@ def caption(
         raise UsageError("--json and --csv exclude each other; give one of them.")
 
     # Here and not at the top: `otoscribe --help` need not wait for ONNX Runtime.
-    from otoscribe.captioner import BUNDLED, Captioner, Failure
     from otoscribe.cli import formats
+    from otoscribe.listen.captioner import BUNDLED, Captioner, Failure
 
     form = formats.as_json if as_json else formats.as_csv if as_csv else formats.as_text(len(files) > 1)
 

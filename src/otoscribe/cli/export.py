@@ -15,7 +15,7 @@ def export(
 ) -> None:
     """Turn a trained run into a model for captioning, and show that both give the same probabilities."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
-    from otoscribe.learn.export import export as export_run
+    from otoscribe.train.export import export as export_run
 
     difference = export_run(run, bundle, float16=float16)
     size = sum(file.stat().st_size for file in bundle.iterdir())

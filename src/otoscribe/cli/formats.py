@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from otoscribe.captioner import Candidate, Caption, Failure
 from otoscribe.cli.terminal import printable
+from otoscribe.listen.captioner import Candidate, Caption, Failure
 
 Result = Caption | Failure
 Form = Callable[[Iterable[Result]], Iterator[str]]

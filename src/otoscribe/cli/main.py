@@ -14,7 +14,6 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from otoscribe import __version__
 from otoscribe.cli.caption import caption
 from otoscribe.cli.export import export
 from otoscribe.cli.metrics import metrics
@@ -22,6 +21,7 @@ from otoscribe.cli.score import score
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError
+from otoscribe.version import __version__
 
 EXTRAS = {
     "torch": ("PyTorch", "train"),

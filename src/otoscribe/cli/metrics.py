@@ -44,7 +44,7 @@ def install(
 
 
 def _install_spice(source: Path | None, bars: terminal.Bars) -> Path:
-    from otoscribe.metrics.spice_files import SpiceFiles
+    from otoscribe.metrics.java.spice_files import SpiceFiles
 
     spice = SpiceFiles()
     if source is None:
@@ -55,8 +55,8 @@ def _install_spice(source: Path | None, bars: terminal.Bars) -> Path:
 
 
 def _install_fense(source: Path | None, bars: terminal.Bars) -> Path:
-    from otoscribe.download import copy, download, or_by_hand
-    from otoscribe.metrics.fense_networks import FILES, INSTALL, folder
+    from otoscribe.fetch.published import copy, download, or_by_hand
+    from otoscribe.metrics.fense.networks import FILES, INSTALL, folder
 
     with or_by_hand((file.url for file in FILES), INSTALL):
         for file in FILES:

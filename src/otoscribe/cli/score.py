@@ -19,7 +19,7 @@ from otoscribe.errors import MetricWarning, UsageError
 
 if TYPE_CHECKING:
     from otoscribe.metrics import Scores
-    from otoscribe.tables import Captions
+    from otoscribe.text.tables import Captions
 
 
 NAMES = (
@@ -56,7 +56,7 @@ def score(
     """Score captions against references."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy.
     from otoscribe.metrics import Scorer
-    from otoscribe.tables import named_as, read_candidates, read_references
+    from otoscribe.text.tables import named_as, read_candidates, read_references
 
     inputs = (candidates, references)
     json_output = None if as_json is None else Output("--json", as_json, inputs)

@@ -9,7 +9,7 @@ from otoscribe.cli import terminal
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
-    from otoscribe.learn.trainer import Epoch
+    from otoscribe.train.trainer import Epoch
 
 
 def train(
@@ -35,14 +35,14 @@ def train(
 ) -> None:
     """Train a model on captioned recordings; a run that was interrupted goes on."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
-    from otoscribe.learn.batches import Split
-    from otoscribe.learn.encoders import ENCODERS
-    from otoscribe.learn.pairs import CaptionedClip, read_pairs
-    from otoscribe.learn.run import read_settings
-    from otoscribe.learn.store import Store
-    from otoscribe.learn.trainer import RuntimeSettings
-    from otoscribe.learn.trainer import train as train_model
-    from otoscribe.vocabulary import Vocabulary
+    from otoscribe.datasets.folder import CaptionedClip, read_pairs
+    from otoscribe.model.encoders.base import ENCODERS
+    from otoscribe.text.vocabulary import Vocabulary
+    from otoscribe.train.batches import Split
+    from otoscribe.train.run import read_settings
+    from otoscribe.train.store import Store
+    from otoscribe.train.trainer import RuntimeSettings
+    from otoscribe.train.trainer import train as train_model
 
     chosen = read_settings(_text(settings), settings)
     heard = read_pairs(clips)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from otoscribe.errors import MetricError
 from otoscribe.metrics.bleu import Bleu, BleuStatistics
 from otoscribe.metrics.cider import CiderD
-from otoscribe.metrics.fense import Fense, fense, spider_fl
-from otoscribe.metrics.memory import Memory
-from otoscribe.metrics.meteor import Meteor, MeteorStatistics
+from otoscribe.metrics.fense.fense import Fense, fense, spider_fl
+from otoscribe.metrics.java.answers import Memory
+from otoscribe.metrics.java.meteor import Meteor, MeteorStatistics
+from otoscribe.metrics.java.spice import Spice
 from otoscribe.metrics.ngrams import Floats
 from otoscribe.metrics.rouge import RougeL
-from otoscribe.metrics.spice import Spice
 from otoscribe.metrics.statistics import Describer, bootstrap_weights
 from otoscribe.metrics.tokenizer import tokenize
 from otoscribe.progress import Progress

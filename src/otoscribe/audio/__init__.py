@@ -1,0 +1,1 @@
+"""Recordings → mono float32 waveforms."""

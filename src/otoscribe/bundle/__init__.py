@@ -1,0 +1,1 @@
+"""Exported models: what they are, and how they run."""

@@ -1,0 +1,181 @@
+"""Published files: fetched over HTTP, resumed where it was cut, and kept only if they are what was published.
+
+Nothing here locks. Two processes that fetch one file write the same bytes at the same places of one `.part`
+file, and whichever sees the published checksum first gives it its name.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from otoscribe import files
+from otoscribe.errors import DownloadError
+from otoscribe.fetch.remote import UnreachableError, connect, read, size_of
+from otoscribe.progress import Progress
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file that somebody published, known by its checksum."""
+
+    name: str
+    """Where it is kept within a folder, with / between the parts."""
+    url: str
+    """Its address, or that of the archive that holds it under `name`."""
+    bytes: int | None
+    """Its size; None if nobody states it."""
+    sha256: str
+    """64 hexadecimal digits."""
+
+    def is_in(self, folder: Path) -> bool:
+        """Tell whether the folder has it; compares the size only, which finds files that were cut."""
+        path = folder / self.name
+        try:
+            return path.is_file() and self.bytes in (None, path.stat().st_size)
+        except OSError:
+            return False
+
+    def is_whole_in(self, folder: Path) -> bool:
+        """Tell whether the folder has it, every byte as published."""
+        try:
+            return self.is_in(folder) and files.sha256(folder / self.name) == self.sha256
+        except OSError:
+            return False
+
+
+def part_of(target: Path) -> Path:
+    """Return where a file grows while it is downloaded."""
+    return target.with_name(target.name + ".part")
+
+
+def download(file: PublishedFile, folder: Path, progress: Progress | None = None) -> None:
+    """Fetch a file into a folder, unless it is there already.
+
+    What an earlier, interrupted call left in `NAME.part` is not fetched again, where the server allows that.
+
+    Raises:
+        DownloadError: the address cannot be reached or sends something else than what was published, or the
+            folder cannot be written.
+    """
+    target = folder / file.name
+    with _written(target):
+        if file.is_whole_in(folder):
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Not by files.written_whole: an interrupted download must find its part again.
+        path = part_of(target)
+        with open(path, "rb+", opener=_made) as part, connect() as session:
+            size = size_of(session, file.url) if file.bytes is None else file.bytes
+            start = part.seek(0, os.SEEK_END)
+            while not _completed(part, file, size, read(session, file.url, start, size), progress):
+                part.truncate(0)
+                if start == 0:
+                    raise _wrong(file, file.url)
+                start = part.seek(0)  # the part was of something else
+            written = os.fstat(part.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(written, path.stat()):
+                path.replace(target)
+                return
+        if not file.is_whole_in(folder):  # else another process was faster
+            raise DownloadError(f"{path} was removed meanwhile. Repeat the command.")
+
+
+def keep(file: PublishedFile, folder: Path, content: BinaryIO, source: str) -> None:
+    """Write a file whose content came from elsewhere, say out of an archive, into a folder.
+
+    Raises:
+        DownloadError: the content, which came from `source`, is not what was published, or cannot be written.
+    """
+    target = folder / file.name
+    with _written(target):
+        with files.written_whole(target) as temporary:
+            with temporary.open("wb") as written:
+                shutil.copyfileobj(content, written)
+            if files.sha256(temporary) != file.sha256:
+                raise _wrong(file, source)
+        part_of(target).unlink(missing_ok=True)
+
+
+def copy(file: PublishedFile, folder: Path, source: Path) -> None:
+    """Copy a file into a folder from another, unless it is there already.
+
+    Args:
+        file: what to copy; in `source` it may also have the name that a browser gave it.
+        folder: where it is kept.
+        source: the folder that somebody put it into.
+
+    Raises:
+        DownloadError: the file is not in `source`, is not what was published, or cannot be read or written.
+    """
+    if file.is_whole_in(folder):
+        return
+    names = dict.fromkeys([file.name, file.url.rpartition("/")[2]])
+    found = [source / name for name in names if (source / name).is_file()]
+    if not found:
+        raise DownloadError(f"{source} has no {' or '.join(names)}. Copy {file.url} there.")
+    try:
+        content = found[0].open("rb")
+    except OSError as error:
+        raise DownloadError(f"{found[0]} cannot be read: {_reason(error)}.") from error
+    with content:
+        keep(file, folder, content, str(source))
+
+
+@contextlib.contextmanager
+def or_by_hand(urls: Iterable[str], command: str) -> Iterator[None]:
+    """Add to the error of an address that cannot be reached what to do on a machine without a network."""
+    try:
+        yield
+    except UnreachableError as error:
+        raise DownloadError(
+            f"{error} Without a network: copy {' and '.join(urls)} into a folder, and type: "
+            f"{command} --from FOLDER"
+        ) from error
+
+
+def _completed(
+    part: io.BufferedRandom,
+    file: PublishedFile,
+    size: int,
+    chunks: Iterable[bytes],
+    progress: Progress | None,
+) -> bool:
+    """Write the rest of a file, and tell whether all of it is what was published."""
+    for chunk in chunks:
+        part.write(chunk)
+        if progress:
+            progress(file.name, part.tell(), size)
+    part.flush()
+    os.fsync(part.fileno())
+    part.seek(0)
+    return hashlib.file_digest(part, "sha256").hexdigest() == file.sha256
+
+
+def _made(path: str, flags: int) -> int:
+    """Open a file, made if there is none, without a moment in between."""
+    return os.open(path, flags | os.O_CREAT, 0o666)
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be written: {_reason(error)}.") from error
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _wrong(file: PublishedFile, source: str) -> DownloadError:
+    return DownloadError(
+        f"{file.name} from {source} is not what was published: its SHA-256 is not {file.sha256}."
+    )

@@ -1,1 +1,0 @@
-"""The learning half: PyTorch modules, training and export."""

@@ -1,0 +1,1 @@
+"""Recordings → captions: the listening half in one object."""

@@ -1,0 +1,1 @@
+"""FENSE and SPIDEr-FL: similarity of meaning, and errors of fluency."""

@@ -1,0 +1,1 @@
+"""The model's one definition, in PyTorch."""

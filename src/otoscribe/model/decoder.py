@@ -1,0 +1,208 @@
+"""The Transformer decoder of Weck et al. (2021): words so far and memory in, scores of the next word out.
+
+A block is self-attention over the words so far, then cross-attention over the memory, each "followed
+by a linear layer and a layer normalisation" (the linear layer is the attention's output projection),
+around residual connections. With `ff` > 0 a feed-forward layer follows, and the block is PyTorch's
+`TransformerDecoderLayer(norm_first=False)`.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from otoscribe.errors import SettingsError
+from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
+from otoscribe.settings import Settings
+
+
+class DecoderSettings(Settings):
+    """Shape of the decoder; the defaults are the paper's, read literally."""
+
+    d_model: int = Field(default=512, gt=0)
+    """Width between the blocks."""
+    heads: int = Field(default=4, gt=0)
+    """Attention heads."""
+    head_dim: int = Field(default=128, gt=0)
+    """Width of one head."""
+    ff: int = Field(default=0, ge=0)
+    """Inner width of a block's feed-forward layer; 0 leaves the layer out, as the paper's blocks do."""
+    blocks: int = Field(default=3, gt=0)
+    """Number of blocks."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Chance in training of dropping an input or a residual branch's output."""
+    positions: bool = True
+    """Add sinusoidal positions to the words."""
+    tied: bool = False
+    """Score words by their embeddings instead of a matrix of their own; needs embeddings d_model wide, which
+    are then multiplied by sqrt(d_model) where they enter (Vaswani et al., 2017, section 3.4)."""
+
+
+PRESETS = {
+    "paper": DecoderSettings(),
+    "wavetransformer": DecoderSettings(d_model=128, heads=4, head_dim=32, ff=128),
+}
+"""The paper's "four 128-dimensional attention heads each": 4 x 128, or 128 in all as in WaveTransformer."""
+
+
+class Block(nn.Module):
+    """One decoder block over [..., time, d_model]; the parts are called by `Decoder`."""
+
+    def __init__(self, settings: DecoderSettings, memory_width: int) -> None:
+        super().__init__()
+        width, heads, head_dim = settings.d_model, settings.heads, settings.head_dim
+        self.self_attention = MultiHeadAttention(width, width, heads, head_dim)
+        self.self_norm = nn.LayerNorm(width)
+        self.cross_attention = MultiHeadAttention(width, memory_width, heads, head_dim)
+        self.cross_norm = nn.LayerNorm(width)
+        self.feed_forward: nn.Sequential | None = None
+        if settings.ff:
+            self.feed_forward = nn.Sequential(
+                nn.Linear(width, settings.ff),
+                nn.ReLU(),
+                nn.Dropout(settings.dropout),
+                nn.Linear(settings.ff, width),
+            )
+            self.feed_forward_norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def attend_words(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
+        """Self-attention of x [..., time, d_model] over the words' keys and values."""
+        attended = self.self_attention.attend(x, keys, values, causal=causal)
+        return self.self_norm(x + self.dropout(attended))  # type: ignore[no-any-return]
+
+    def attend_memory(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Cross-attention of x [..., time, d_model] over the memory's keys and values, then feed-forward."""
+        x = self.cross_norm(x + self.dropout(self.cross_attention.attend(x, keys, values, mask)))
+        if self.feed_forward is not None:
+            x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
+        return x
+
+
+class Decoder(nn.Module):
+    """Blocks over embedded words, with the classifier that scores the next word.
+
+    Args:
+        settings: the shape.
+        word_width: width W' of the word embeddings; other than d_model it is first mapped linearly.
+        memory_width: width of the adapter's output, which the cross-attention takes as it is.
+        vocabulary_size: number of words, specials included.
+
+    Raises:
+        SettingsError: output weights tied to word embeddings of another width than d_model.
+    """
+
+    def __init__(
+        self, settings: DecoderSettings, word_width: int, memory_width: int, vocabulary_size: int
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        width = settings.d_model
+        if settings.tied and word_width != width:
+            raise SettingsError(
+                f"tied needs word embeddings as wide as d_model; they are {word_width} and {width} wide. "
+                f"Set the words' width to {width}, or tied to false."
+            )
+        self.enter = nn.Linear(word_width, width) if word_width != width else nn.Identity()
+        self.dropout = nn.Dropout(settings.dropout)
+        self.blocks = nn.ModuleList(Block(settings, memory_width) for _ in range(settings.blocks))
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
+        if not settings.tied:
+            self.classifier = nn.Parameter(torch.empty(vocabulary_size, width))
+            nn.init.uniform_(self.classifier, -(width**-0.5), width**-0.5)
+
+    def forward(
+        self,
+        words: Tensor,
+        memory_keys: Tensor,
+        memory_values: Tensor,
+        memory_mask: Tensor | None,
+        clip_of_row: Tensor,
+    ) -> Tensor:
+        """Decode whole captions, every position seeing only itself and the ones before it.
+
+        Args:
+            words: embedded words, [rows, time, word_width], START first.
+            memory_keys: from `memory_cache`, [blocks, clips, frames, heads, head_dim].
+            memory_values: as `memory_keys`.
+            memory_mask: bool [clips, frames], True for real frames; None means nothing is padded.
+            clip_of_row: int64 [rows], which clip each row describes.
+
+        Returns:
+            Hidden states [rows, time, d_model]; `logits` turns those at t into scores of word t + 1.
+        """
+        mask = None if memory_mask is None else memory_mask[clip_of_row][:, None, None, :]
+        # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
+        keys = memory_keys.index_select(1, clip_of_row).transpose(2, 3)
+        values = memory_values.index_select(1, clip_of_row).transpose(2, 3)
+        x = self._enter(words, first=0)
+        for layer, block in enumerate(self._blocks()):
+            x = block.attend_words(x, *block.self_attention.keys_values(x), causal=True)
+            x = block.attend_memory(x, keys[layer], values[layer], mask)
+        return x
+
+    def logits(self, hidden: Tensor, word_weight: Tensor) -> Tensor:
+        """Score every word, [..., d_model] → [..., vocabulary]; `word_weight` is used only when tied."""
+        weight = word_weight if self.settings.tied else self.classifier
+        return nn.functional.linear(hidden, weight, self.bias)
+
+    def memory_cache(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Project a memory [clips, frames, memory_width] for every block, once per clip.
+
+        Returns:
+            Keys and values, each [blocks, clips, frames, heads, head_dim].
+        """
+        projected = [block.cross_attention.keys_values(memory) for block in self._blocks()]
+        keys, values = zip(*projected, strict=True)
+        return torch.stack(keys).transpose(2, 3), torch.stack(values).transpose(2, 3)
+
+    def step(
+        self,
+        words: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        memory_keys: Tensor,
+        memory_values: Tensor,
+        memory_mask: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode one more word of every beam; the position is the cache's time.
+
+        Args:
+            words: the newest word, embedded, [clips, beam, word_width].
+            keys: of the words before it, [blocks, clips, beam, heads, time, head_dim]; time 0 at START.
+            values: as `keys`.
+            memory_keys: from `memory_cache`, [blocks, clips, frames, heads, head_dim].
+            memory_values: as `memory_keys`.
+            memory_mask: bool [clips, frames], True for real frames.
+
+        Returns:
+            Hidden states [clips, beam, d_model], and keys and values with time + 1.
+        """
+        mask = memory_mask[:, None, None, :]
+        x = self._enter(words[:, :, None], first=keys.shape[4])
+        next_keys, next_values = [], []
+        for layer, block in enumerate(self._blocks()):
+            new_keys, new_values = block.self_attention.keys_values(x)
+            next_keys.append(torch.cat([keys[layer], new_keys], dim=3))
+            next_values.append(torch.cat([values[layer], new_values], dim=3))
+            x = block.attend_words(x, next_keys[-1], next_values[-1], causal=False)
+            # The beams of a clip share its memory, so here they take the place of time.
+            x = block.attend_memory(
+                x.squeeze(2), memory_keys[layer].transpose(1, 2), memory_values[layer].transpose(1, 2), mask
+            ).unsqueeze(2)
+        return x.squeeze(2), torch.stack(next_keys), torch.stack(next_values)
+
+    def _enter(self, words: Tensor, first: int) -> Tensor:
+        x: Tensor = self.enter(words)
+        if self.settings.tied:
+            # Vectors that give logits of a sensible size are small beside the positions.
+            x = x * self.settings.d_model**0.5
+        if self.settings.positions:
+            x = x + sinusoidal_positions(words.shape[-2], self.settings.d_model, first, words.device)
+        return self.dropout(x)  # type: ignore[no-any-return]
+
+    def _blocks(self) -> Iterator[Block]:
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            yield block

@@ -1,0 +1,1 @@
+"""Published weights in the formats in which they exist."""

@@ -1,0 +1,1 @@
+"""Settings and recordings → a run → a bundle."""

@@ -1,0 +1,200 @@
+"""Training runs on disk: their settings, their folder, their weights.
+
+A run folder, `runs/<run id>/`:
+
+    settings.json        what decides the result: model and training settings
+    vocabulary.json      words of the training captions
+    model.safetensors    weights of the best epoch so far, and of the encoder if it was given
+    last.safetensors     weights and optimiser after the last epoch, and the history
+    log.csv              losses of every epoch
+    done                 written last
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from otoscribe.errors import RunError, SettingsError
+from otoscribe.files import write_text, written_whole
+from otoscribe.model.caption_model import CaptionModel, ModelSettings
+from otoscribe.model.encoders.base import ENCODERS
+from otoscribe.settings import Settings
+from otoscribe.text.vocabulary import Vocabulary
+
+
+class TrainingSettings(Settings):
+    """How the model is trained; the defaults are the paper's."""
+
+    seed: int = Field(default=0, ge=0)
+    """Decides first weights, order of batches and dropout."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Adam's step size."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Adam's memory of the gradient."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Adam's memory of its square."""
+    epsilon: float = Field(default=1e-8, gt=0)
+    """Adam's guard against division by zero."""
+    batch_pairs: int = Field(default=256, gt=0)
+    """Pairs of recording and caption per step."""
+    patience: int = Field(default=10, gt=0)
+    """Epochs without a better validation loss after which training stops."""
+    maximum_epochs: int = Field(default=1000, gt=0)
+    """Epochs after which it stops in any case."""
+    minimum_count: int = Field(default=1, gt=0)
+    """Occurrences in the training captions that make a word part of the vocabulary."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers of the matrix products in training; bfloat16 is faster where the processor has it."""
+
+
+class RunSettings(Settings):
+    """Everything that decides a run's result, apart from the recordings and captions."""
+
+    model: ModelSettings
+    training: TrainingSettings
+
+
+def read_settings(text: str, source: Path) -> RunSettings:
+    """Read settings from JSON.
+
+    Raises:
+        SettingsError: a value, a missing or an unknown key; the message names each by its place.
+        UsageError: the name of an encoder, adapter or word embedding is not known.
+    """
+    try:
+        return RunSettings.model_validate_json(text)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        raise SettingsError(f"The settings in {source} cannot be used. {'; '.join(problems)}.") from error
+
+
+def claim(path: Path, text: str) -> None:
+    """Write a file that all of a run's processes share, or require that it is the same."""
+    if not path.exists():
+        write_text(path, text)
+    elif path.read_text(encoding="utf-8") != text:
+        raise RunError(
+            f"The run in {path.parent} has another {path.name}, so it cannot go on. "
+            f"Choose another folder of runs, or delete this run."
+        )
+
+
+def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
+    """Rebuild the best epoch's model of a run, in evaluation mode, with its encoder if it was stored.
+
+    Raises:
+        RunError: a file is missing, damaged, or does not fit the settings.
+    """
+    texts = []
+    for name in ("settings.json", "vocabulary.json"):
+        if not (run / name).is_file():
+            raise RunError(f"{run} is not a training run: it has no {name}. Name a folder inside runs/.")
+        texts.append((run / name).read_text(encoding="utf-8"))
+    settings = read_settings(texts[0], run / "settings.json")
+    vocabulary = Vocabulary.from_json(texts[1])
+    weights, _ = load_tensors(run / "model.safetensors")
+    encoder = None
+    if any(name.startswith("encoder.") for name in weights):
+        chosen = settings.model.encoder
+        encoder = ENCODERS[chosen.name](chosen.overlap)
+    model = CaptionModel(settings.model, vocabulary, encoder)
+    restore(model, weights, run / "model.safetensors")
+    return model.eval(), vocabulary, settings
+
+
+def restore(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Give a model the weights read from `path`.
+
+    Raises:
+        RunError: names or shapes differ.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(
+            f"The weights in {path} do not fit the run's settings and vocabulary: one of the files was "
+            f"changed. Restore it from a copy, or delete the run's folder and train again."
+        ) from error
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimiser: Optimizer, notes: Mapping[str, Any]) -> None:
+    """Write what training needs to go on: weights, the optimiser's state, and JSON-able notes."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": tensor for name, tensor in state.items()}
+    save_tensors(path, tensors, notes)
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimiser: Optimizer) -> dict[str, Any] | None:
+    """Restore what `save_checkpoint` wrote, and return its notes; None, and nothing done, without a file.
+
+    Raises:
+        RunError: the file is damaged, or its weights are another model's.
+    """
+    if not path.is_file():
+        return None
+    tensors, notes = load_tensors(path)
+    weights: dict[str, Tensor] = {}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        if part == "model":
+            weights[rest] = tensor
+        elif part == "optimiser":
+            index, key = rest.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    restore(model, weights, path)
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return notes
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-able notes; a reader sees the old file or the new one."""
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(notes, sort_keys=True)
+    # One entry of metadata: of several, safetensors writes the order anyhow, and equal runs differ in bytes.
+    with written_whole(path) as temporary:
+        save_file(stored, temporary, metadata={"notes": json.dumps([text, _digest(stored, text)])})
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        RunError: the file is missing, damaged, or was not written by `save_tensors`.
+    """
+    if not path.is_file():
+        raise RunError(f"There is no {path}, so this is not a finished training run. Train it (again).")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text, stated = json.loads(metadata["notes"])
+        if stated != _digest(tensors, text):
+            raise ValueError("its checksum differs")
+        return tensors, json.loads(text)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}). "
+            f"Restore it from a copy, or delete the run's folder and train again."
+        ) from error
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,293 @@
+"""Published files: fetched from a local server with every fault that a server may have."""
+
+import errno
+import hashlib
+import io
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from otoscribe.errors import DownloadError
+from otoscribe.fetch.published import PublishedFile, download, keep
+from otoscribe.fetch.remote import RangesRefusedError, RemoteFile
+from support.file_server import FileServer
+
+pytest.importorskip("requests", reason="requests comes with otoscribe[metrics]")
+
+CONTENT = random.Random(0).randbytes(300_000)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with FileServer() as running:
+        running.files["/a.jar"] = CONTENT
+        yield running
+
+
+@pytest.fixture
+def file(server: FileServer) -> PublishedFile:
+    return published(server, "deep/a.jar", CONTENT)
+
+
+def published(server: FileServer, name: str, content: bytes) -> PublishedFile:
+    return PublishedFile(name, f"{server.url}/a.jar", len(content), hashlib.sha256(content).hexdigest())
+
+
+def unsized(file: PublishedFile) -> PublishedFile:
+    return PublishedFile(file.name, file.url, None, file.sha256)
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def put_part(folder: Path, content: bytes) -> None:
+    (folder / "deep").mkdir()
+    (folder / "deep" / "a.jar.part").write_bytes(content)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_file_is_fetched_once(
+    server: FileServer, file: PublishedFile, tmp_path: Path, ranges: bool, sized: bool
+) -> None:
+    server.ranges = ranges
+    told: list[tuple[str, int, int]] = []
+    wanted = file if sized else unsized(file)
+    download(wanted, tmp_path, lambda *done: told.append(done))
+    assert (tmp_path / "deep" / "a.jar").read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["a.jar"]
+    assert told[-1] == ("deep/a.jar", len(CONTENT), len(CONTENT))
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    asked = len(server.asked)
+    download(wanted, tmp_path)
+    assert len(server.asked) == asked
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_an_interrupted_download_goes_on_where_it_was(
+    server: FileServer, file: PublishedFile, tmp_path: Path, sized: bool
+) -> None:
+    def interrupt(_: str, done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    wanted = file if sized else unsized(file)
+    with pytest.raises(KeyboardInterrupt):
+        download(wanted, tmp_path, interrupt)
+    had = (tmp_path / "deep" / "a.jar.part").stat().st_size
+    assert had > len(CONTENT) / 2
+    download(wanted, tmp_path)
+    assert server.asked[-1] == f"bytes={had}-{len(CONTENT) - 1}"
+    assert (tmp_path / "deep" / "a.jar").read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["a.jar"]
+
+
+def test_a_download_goes_on_with_a_server_that_cuts_every_answer(
+    server: FileServer, file: PublishedFile, tmp_path: Path
+) -> None:
+    server.cut = 100_000
+    download(file, tmp_path)
+    assert (tmp_path / "deep" / "a.jar").read_bytes() == CONTENT
+    assert len(server.asked) >= 3
+
+
+def test_a_server_that_ignores_ranges_repeats_what_is_there(
+    server: FileServer, file: PublishedFile, tmp_path: Path
+) -> None:
+    server.ranges = False
+    put_part(tmp_path, CONTENT[:70_000])
+    download(file, tmp_path)
+    assert (tmp_path / "deep" / "a.jar").read_bytes() == CONTENT
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("part", [CONTENT, CONTENT[:-1], b"", b"x" * 1000, CONTENT + b"x", b"x" * 400_000])
+@pytest.mark.parametrize("sized", [True, False])
+def test_whatever_an_earlier_download_left(
+    file: PublishedFile, tmp_path: Path, part: bytes, sized: bool
+) -> None:
+    put_part(tmp_path, part)
+    download(file if sized else unsized(file), tmp_path)
+    assert (tmp_path / "deep" / "a.jar").read_bytes() == CONTENT
+    assert names_in(tmp_path) == ["a.jar"]
+
+
+@pytest.mark.parametrize("damaged", [CONTENT[:1000] + b"x", CONTENT[:-1], b""])
+def test_a_damaged_file_is_fetched_again(file: PublishedFile, tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.jar").write_bytes(damaged)
+    assert not file.is_in(tmp_path)
+    download(file, tmp_path)
+    assert file.is_whole_in(tmp_path)
+
+
+def test_a_changed_byte_is_found_by_the_checksum_alone(file: PublishedFile, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.jar").write_bytes(CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]))
+    assert file.is_in(tmp_path)
+    assert not file.is_whole_in(tmp_path)
+    download(file, tmp_path)
+    assert file.is_whole_in(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sent", [CONTENT[:-1] + bytes([CONTENT[-1] ^ 1]), b"<html>Please log in</html>", b"", CONTENT[1:]]
+)
+@pytest.mark.parametrize("ranges", [True, False])
+def test_other_bytes_than_published_are_refused(
+    server: FileServer, file: PublishedFile, tmp_path: Path, sent: bytes, ranges: bool
+) -> None:
+    server.files["/a.jar"] = sent
+    server.ranges = ranges
+    with pytest.raises(DownloadError, match=r"a\.jar (from|answers|cannot be fetched)"):
+        download(file, tmp_path)
+    assert not (tmp_path / "deep" / "a.jar").exists()
+    # And no part of them spoils the next attempt.
+    server.files["/a.jar"] = CONTENT
+    download(file, tmp_path)
+    assert file.is_whole_in(tmp_path)
+
+
+@pytest.mark.parametrize("status", [403, 404, 500, 503])
+def test_a_refusal_is_named(server: FileServer, file: PublishedFile, tmp_path: Path, status: int) -> None:
+    server.status = status
+    with pytest.raises(DownloadError, match=f"a.jar answers {status} "):
+        download(file, tmp_path)
+
+
+def test_another_part_than_asked_for_is_refused(
+    server: FileServer, file: PublishedFile, tmp_path: Path
+) -> None:
+    server.shift = 1
+    with pytest.raises(DownloadError, match="answers 206 "):
+        download(file, tmp_path)
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_an_answer_that_never_comes_is_an_error(
+    server: FileServer, file: PublishedFile, tmp_path: Path, sized: bool
+) -> None:
+    server.cut = 0
+    wanted = file if sized else unsized(file)
+    match = "connection ended too early"
+    if not sized:  # one byte is asked for, to learn the size
+        server.says_size, server.ranges, match = False, False, "does not say how large it is"
+    with pytest.raises(DownloadError, match=match):
+        download(wanted, tmp_path)
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_no_network_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sized: bool) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with FileServer() as gone:
+        pass
+    wanted = published(gone, "a.jar", CONTENT)
+    with pytest.raises(DownloadError, match=r"a\.jar cannot be fetched: there is no connection\."):
+        download(wanted if sized else unsized(wanted), tmp_path)
+
+
+def test_a_full_disk_is_an_error_and_costs_nothing_that_was_fetched(
+    file: PublishedFile, tmp_path: Path
+) -> None:
+    full = True
+
+    def fill(_: str, done: int, total: int) -> None:
+        if full and done > total / 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DownloadError, match=r"a\.jar cannot be written: no space left on device\."):
+        download(file, tmp_path, fill)
+    assert (tmp_path / "deep" / "a.jar.part").exists()
+    full = False
+    download(file, tmp_path, fill)
+    assert file.is_whole_in(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(file: PublishedFile, tmp_path: Path) -> None:
+    (tmp_path / "deep").write_text("a file")
+    with pytest.raises(DownloadError, match="cannot be written"):
+        download(file, tmp_path)
+
+
+def test_two_downloads_at_once_both_succeed(server: FileServer, file: PublishedFile, tmp_path: Path) -> None:
+    failures: list[BaseException] = []
+    together = threading.Barrier(4)
+
+    def fetch() -> None:
+        try:
+            together.wait()
+            download(file, tmp_path)
+        except BaseException as error:
+            failures.append(error)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=fetch) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert file.is_whole_in(tmp_path)
+        (tmp_path / "deep" / "a.jar").unlink()
+        for left in tmp_path.rglob("*.part"):
+            left.unlink()
+
+
+def test_a_download_that_another_overtook_leaves_what_others_make(
+    file: PublishedFile, tmp_path: Path
+) -> None:
+    part = tmp_path / "deep" / "a.jar.part"
+
+    def overtake(_: str, done: int, total: int) -> None:
+        if done == total:
+            part.replace(tmp_path / "deep" / "a.jar")
+            part.write_bytes(b"beginning")
+
+    download(file, tmp_path, overtake)
+    assert file.is_whole_in(tmp_path)
+    assert part.read_bytes() == b"beginning"
+
+
+def test_a_part_that_vanishes_is_an_error(file: PublishedFile, tmp_path: Path) -> None:
+    part = tmp_path / "deep" / "a.jar.part"
+    with pytest.raises(DownloadError, match=r"a\.jar\.part was removed meanwhile"):
+        download(file, tmp_path, lambda _, done, total: part.unlink() if done == total else None)
+
+
+def test_content_from_elsewhere_is_kept_if_it_is_what_was_published(
+    file: PublishedFile, tmp_path: Path
+) -> None:
+    with pytest.raises(DownloadError, match=r"deep/a\.jar from a\.zip is not what was published"):
+        keep(file, tmp_path, io.BytesIO(CONTENT[:-1]), "a.zip")
+    assert names_in(tmp_path) == []
+    keep(file, tmp_path, io.BytesIO(CONTENT), "a.zip")
+    assert file.is_whole_in(tmp_path)
+
+
+def test_a_remote_file_reads_as_a_local_one(server: FileServer, file: PublishedFile) -> None:
+    local = io.BytesIO(CONTENT)
+    chance = random.Random(1)
+    with RemoteFile(file.url, len(CONTENT)) as remote, io.BufferedReader(remote, 5000) as buffered:
+        for _ in range(60):
+            whence = chance.choice((0, 1, 2))
+            offset = {0: chance.randrange(310_000), 1: chance.randrange(4000), 2: -chance.randrange(9000)}
+            assert buffered.seek(offset[whence], whence) == local.seek(offset[whence], whence)
+            count = chance.randrange(12_000)
+            assert buffered.read(count) == local.read(count)
+    assert server.sent < 60 * 20_000
+
+
+def test_a_remote_file_survives_cuts_and_needs_ranges(server: FileServer, file: PublishedFile) -> None:
+    server.cut = 20_000
+    with RemoteFile(file.url, len(CONTENT)) as remote:
+        remote.seek(1234)
+        assert remote.read(50_000) == CONTENT[1234:51_234]
+        assert len(server.asked) == 3
+        server.ranges = False
+        with pytest.raises(RangesRefusedError, match="whole files only"):
+            remote.read(10)

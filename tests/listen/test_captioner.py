@@ -1,0 +1,320 @@
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import otoscribe
+from otoscribe.errors import AudioError, BundleError, UsageError
+from otoscribe.listen import captioner as module
+from otoscribe.listen.captioner import Caption, Captioner, Failure
+from support.tiny_bundle import write_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def captioner(tiny: Path) -> Captioner:
+    return Captioner(tiny)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("recordings")
+    random = np.random.default_rng(3)
+    paths = []
+    for index, seconds in enumerate([0.3, 2.0, 0.9, 5.0, 1.0, 3.3, 0.1, 2.0]):
+        time = np.arange(int(seconds * 8000)) / 8000
+        sound = np.sin(time * 700 * (index + 1)) * 0.5 + random.normal(size=time.size) * 0.02
+        paths.append(folder / f"{index}.wav")
+        soundfile.write(paths[-1], sound, 8000, subtype="FLOAT")
+    return paths
+
+
+def same(one: Caption, other: Caption) -> bool:
+    return (one.file, one.seconds) == (other.file, other.seconds) and all(
+        a.caption == b.caption and math.isclose(a.log_probability, b.log_probability, abs_tol=1e-4)
+        for a, b in zip(one.candidates, other.candidates, strict=True)
+    )
+
+
+def test_caption_and_its_scores_agree(captioner: Captioner, recordings: list[Path]) -> None:
+    caption = captioner.caption(recordings[3], candidates=3)
+    assert caption.file == str(recordings[3])
+    assert caption.seconds == 5
+    best = caption.candidates[0]
+    assert (caption.caption, caption.log_probability, caption.confidence) == (
+        best.caption,
+        best.log_probability,
+        best.confidence,
+    )
+    assert len({one.caption for one in caption.candidates}) == 3
+    assert sorted(caption.candidates, key=lambda one: -one.log_probability) == list(caption.candidates)
+    for one in caption.candidates:
+        words = [word for word, _ in one.words]
+        assert " ".join(words) == one.caption
+        assert 0 < one.confidence <= 1
+        assert one.confidence == pytest.approx(math.exp(one.log_probability / (len(words) + 1)))
+        # What is left of the log-probability is the end's.
+        assert one.log_probability <= sum(math.log(probability) for _, probability in one.words) + 1e-6
+        assert all(0 < probability <= 1 for _, probability in one.words)
+
+
+def test_different_sounds_are_captioned_differently(captioner: Captioner, recordings: list[Path]) -> None:
+    assert len({captioner.caption(path).log_probability for path in recordings}) == len(recordings)
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data(), beam=st.integers(1, 5))
+def test_a_batch_equals_each_alone_in_order(
+    captioner: Captioner, recordings: list[Path], data: st.DataObject, beam: int
+) -> None:
+    chosen = data.draw(st.lists(st.sampled_from([*recordings, Path("missing.wav")]), max_size=12))
+    together = list(captioner.caption_many(chosen, beam=beam))
+    assert [result.file for result in together] == [str(path) for path in chosen]
+    for path, result in zip(chosen, together, strict=True):
+        if path == Path("missing.wav"):
+            assert result == Failure("missing.wav", "missing.wav does not exist.")
+        else:
+            assert isinstance(result, Caption)
+            assert same(result, captioner.caption(path, beam=beam))
+
+
+@pytest.mark.parametrize(("clips", "frames"), [(1, 10**6), (3, 10**6), (16, 20)])
+def test_how_clips_are_grouped_changes_nothing(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, clips: int, frames: int
+) -> None:
+    expected = list(captioner.caption_many(recordings))
+    sizes = []
+    decoded = Captioner._decoded
+
+    def counted(self: Captioner, heard: list, settings: object) -> list[Caption]:
+        sizes.append(len(heard))
+        return decoded(self, heard, settings)
+
+    monkeypatch.setattr(Captioner, "_decoded", counted)
+    monkeypatch.setattr(module, "_CLIPS", clips)
+    monkeypatch.setattr(module, "_FRAMES", frames)
+    results = list(captioner.caption_many(recordings))
+    assert all(same(one, other) for one, other in zip(results, expected, strict=True))
+    assert len(sizes) > 2
+    assert sum(sizes) == len(recordings)
+
+
+def test_results_come_before_later_recordings_are_read(captioner: Captioner, recordings: list[Path]) -> None:
+    asked = []
+
+    def paths() -> object:
+        for _ in range(5):
+            for path in recordings:
+                asked.append(path)
+                yield path
+
+    next(captioner.caption_many(paths()))
+    assert len(asked) == 16
+
+
+def test_waveform_and_file_give_the_same(captioner: Captioner, recordings: list[Path]) -> None:
+    samples, rate = soundfile.read(recordings[1])
+    caption = captioner.caption_waveform(samples, rate)
+    assert caption.file is None
+    assert caption.seconds == 2
+    assert caption.candidates == captioner.caption(recordings[1]).candidates
+
+
+def test_integers_and_lists_are_heard_like_numbers_in_range(captioner: Captioner) -> None:
+    samples = np.sin(np.arange(8000) / 3).astype(np.float32) * 0.5
+    expected = captioner.caption_waveform(samples, 8000)
+    assert captioner.caption_waveform(samples.tolist(), 8000) == expected
+    for kind, offset, half in (("int16", 0, 2**15), ("int32", 0, 2**31), ("uint8", 128, 128)):
+        integers = np.round(samples.astype(np.float64) * half + offset).astype(kind)
+        same_sound = ((integers.astype(np.float64) - offset) / half).astype(np.float32)
+        assert captioner.caption_waveform(integers, 8000) == captioner.caption_waveform(same_sound, 8000)
+
+
+def test_waveform_is_left_as_it_was(captioner: Captioner) -> None:
+    loud = np.full(8000, 5, dtype=np.float32)
+    captioner.caption_waveform(loud, 8000)
+    assert (loud == 5).all()
+
+
+@pytest.mark.parametrize(
+    ("waveform", "said"),
+    [
+        (np.zeros((2, 8000)), "average its channels"),
+        (np.zeros(0), "is empty"),
+        (np.array([0, np.nan]), "not finite"),
+        (np.array([0, 1e300]), "not finite"),
+        (np.array([0, 1j]), "complex128 cannot be heard"),
+        ([0, 1, 2], "int64 cannot be heard"),
+        (["a"], "cannot be heard"),
+        (None, "average its channels"),
+        ([[1.0], [1.0, 2.0]], "differ in length"),
+        (np.zeros(9, dtype=[("left", "f4")]), "cannot be heard"),
+        (np.ma.masked_array([0.5, 0.1], [True, False]), "fill it first"),
+    ],
+)
+def test_waveforms_that_cannot_be_heard(captioner: Captioner, waveform: object, said: str) -> None:
+    with pytest.raises(AudioError, match=said):
+        captioner.caption_waveform(waveform, 8000)
+
+
+@pytest.mark.parametrize("rate", [0, -8000])
+def test_impossible_rate(captioner: Captioner, rate: int) -> None:
+    with pytest.raises(UsageError, match="sample rate"):
+        captioner.caption_waveform(np.zeros(100), rate)
+
+
+@pytest.mark.parametrize("options", [{"beam": 0}, {"candidates": 0}, {"beam": 2, "candidates": 3}])
+def test_impossible_options_are_refused_at_the_call(captioner: Captioner, options: dict[str, int]) -> None:
+    with pytest.raises(UsageError):
+        captioner.caption_many([], **options)
+
+
+def test_more_candidates_widen_the_default_beam(captioner: Captioner, recordings: list[Path]) -> None:
+    assert len(captioner.caption(recordings[1], candidates=7).candidates) == 7
+
+
+def test_numpy_numbers_are_numbers(captioner: Captioner, recordings: list[Path]) -> None:
+    caption = captioner.caption(recordings[1], beam=np.int64(3), candidates=np.int32(2))
+    assert caption == captioner.caption(recordings[1], beam=3, candidates=2)
+
+
+def test_too_many_candidates_are_named(captioner: Captioner) -> None:
+    with pytest.raises(UsageError, match="candidates must be a whole number from 1 to 1000"):
+        captioner.caption_many([], candidates=1001)
+
+
+def test_names_that_are_none(captioner: Captioner, recordings: list[Path]) -> None:
+    for alone in ("a.wav", b"a.wav", Path("a.wav")):
+        with pytest.raises(UsageError, match="takes a list of recordings"):
+            captioner.caption_many(alone)
+    nothing, heard = captioner.caption_many([None, os.fsencode(recordings[0])])
+    assert nothing == Failure("None", "A recording is named by its path, not by None.")
+    assert heard == captioner.caption(recordings[0])
+    with pytest.raises(UsageError, match="by its path"):
+        captioner.caption(None)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), BundleError("The model could not be run.")])
+def test_what_cannot_be_decoded_fails_alone(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    expected = list(captioner.caption_many(recordings))
+    search = module.search
+
+    def limited(stepper: module.OnnxStepper, settings: object) -> object:
+        if max(memory.frames for memory in stepper._memories) > 40:
+            raise error
+        return search(stepper, settings)
+
+    monkeypatch.setattr(module, "search", limited)
+    results = list(captioner.caption_many(recordings))
+    for index, result in enumerate(results):
+        if index == 3:
+            assert isinstance(result, Failure)
+            assert result.message.startswith(f"{recordings[3]} got no caption. The model ")
+        else:
+            assert same(result, expected[index])
+
+
+@pytest.mark.parametrize(("beam", "clips"), [(4, 16), (64, 4), (1000, 1)])
+def test_wide_beams_decode_fewer_clips_together(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, beam: int, clips: int
+) -> None:
+    sizes = []
+
+    def counted(stepper: module.OnnxStepper, settings: object) -> list:
+        sizes.append(stepper.clips)
+        raise BundleError("Enough.")
+
+    monkeypatch.setattr(module, "search", counted)
+    list(captioner.caption_many(recordings * 2, beam=beam))
+    assert max(sizes) == clips
+
+
+def test_what_waits_is_captioned_before_a_long_recording_is_listened_to(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LONG_SECONDS", 4)
+    listened = []
+    monkeypatch.setattr(
+        Captioner,
+        "_listened",
+        lambda self, file, sound, do=Captioner._listened: (listened.append(file), do(self, file, sound))[1],
+    )
+    next(captioner.caption_many(recordings))
+    assert listened == [str(path) for path in recordings[:3]]
+
+
+def test_too_long_recordings_fail_alone(
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_SECONDS", 4)
+    results = list(captioner.caption_many(recordings))
+    assert [isinstance(result, Failure) for result in results] == [index == 3 for index in range(8)]
+    assert "too long" in results[3].message
+
+
+def test_threads_change_nothing(tiny: Path, captioner: Captioner, recordings: list[Path]) -> None:
+    assert same(Captioner(tiny, threads=1).caption(recordings[3]), captioner.caption(recordings[3]))
+
+
+def test_without_a_model_inside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "BUNDLED", tmp_path)
+    with pytest.raises(BundleError, match="no model inside; name one"):
+        Captioner()
+
+
+def test_function_uses_the_model_inside_once(
+    tiny: Path, recordings: list[Path], captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUNDLED", tiny)
+    monkeypatch.setattr(otoscribe, "_default", None)
+    assert same(otoscribe.caption(recordings[0]), captioner.caption(recordings[0]))
+    monkeypatch.setattr(module, "BUNDLED", Path("gone"))
+    assert len(otoscribe.caption(str(recordings[0]), candidates=2, beam=4).candidates) == 2
+
+
+def test_public_names() -> None:
+    assert otoscribe.Captioner is Captioner
+    assert all(getattr(otoscribe, name) for name in otoscribe.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'capton'"):
+        _ = otoscribe.capton
+
+
+BLOCKED = """
+import sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"torch", "h5py", "onnx", "scipy", "safetensors", "flatbuffers"}:
+            raise ImportError(name + " is for learning only")
+sys.meta_path.insert(0, Blocker())
+import otoscribe
+light = {"numpy", "onnxruntime", "soundfile", "soxr", "pydantic", "typer", "rich"} & set(sys.modules)
+assert not light, f"import otoscribe loads {light}"
+import otoscribe.cli.main
+assert not {"numpy", "onnxruntime", "rich"} & set(sys.modules), "the command line loads more than it needs"
+model, *files = sys.argv[1:]
+sys.argv = ["otoscribe", "caption", "--model", model, *files]
+otoscribe.cli.main.main()
+"""
+
+
+def test_listening_needs_nothing_of_the_learning_half(tiny: Path, recordings: list[Path]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", BLOCKED, str(tiny), *map(str, recordings[:2])],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.count("confidence") == 2

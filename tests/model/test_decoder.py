@@ -1,0 +1,177 @@
+"""The decoder against PyTorch's own blocks, and the properties that decoding rests on."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from otoscribe.errors import SettingsError
+from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
+from otoscribe.model.decoder import PRESETS, Block, Decoder, DecoderSettings
+
+SMALL = DecoderSettings(d_model=16, heads=2, head_dim=8, ff=24, blocks=3)
+VOCABULARY = 11
+
+
+def decoder(settings: DecoderSettings = SMALL, word_width: int = 12, memory_width: int = 10) -> Decoder:
+    torch.manual_seed(1)
+    made = Decoder(settings, word_width, memory_width, VOCABULARY)
+    for parameter in made.parameters():  # biases and norms away from 0 and 1, so that a mix-up shows
+        nn.init.normal_(parameter, std=0.3)
+    return made.eval()
+
+
+def copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
+    query, key, value = theirs.in_proj_weight.chunk(3)
+    query_bias, key_bias, value_bias = theirs.in_proj_bias.chunk(3)
+    pairs = [(query, query_bias), (key, key_bias), (value, value_bias)]
+    with torch.no_grad():
+        for projection, (weight, bias) in zip((ours.query, ours.key, ours.value), pairs, strict=True):
+            weight.copy_(projection.weight)
+            bias.copy_(projection.bias)
+        theirs.out_proj.weight.copy_(ours.output.weight)
+        theirs.out_proj.bias.copy_(ours.output.bias)
+
+
+def test_attention_equals_torch_with_a_padded_memory() -> None:
+    torch.manual_seed(0)
+    ours, theirs = MultiHeadAttention(16, 16, 4, 4), nn.MultiheadAttention(16, 4, batch_first=True)
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    copy_attention(ours, theirs)
+    queries, memory = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
+    mask = torch.arange(7) < torch.tensor([[7], [4], [1]])
+    expected, _ = theirs(queries, memory, memory, key_padding_mask=~mask)
+    torch.testing.assert_close(ours(queries, memory, mask), expected)
+    assert not torch.allclose(ours(queries, memory), expected)
+
+
+def test_attention_with_another_memory_width_and_inner_width_has_the_query_width() -> None:
+    assert MultiHeadAttention(16, 6, 3, 128)(torch.randn(2, 5, 16), torch.randn(2, 7, 6)).shape == (2, 5, 16)
+
+
+def test_block_equals_torch_decoder_layer() -> None:
+    torch.manual_seed(0)
+    ours = Block(SMALL, memory_width=16)
+    for parameter in ours.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    theirs = nn.TransformerDecoderLayer(16, 2, 24, dropout=0.0, norm_first=False, batch_first=True)
+    copy_attention(ours.self_attention, theirs.self_attn)
+    copy_attention(ours.cross_attention, theirs.multihead_attn)
+    assert ours.feed_forward is not None
+    for target, source in [
+        (theirs.norm1, ours.self_norm),
+        (theirs.norm2, ours.cross_norm),
+        (theirs.norm3, ours.feed_forward_norm),
+        (theirs.linear1, ours.feed_forward[0]),
+        (theirs.linear2, ours.feed_forward[3]),
+    ]:
+        target.load_state_dict(source.state_dict())
+    x, memory = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
+    mask = torch.arange(7) < torch.tensor([[7], [4], [1]])
+    expected = theirs(
+        x,
+        memory,
+        tgt_mask=torch.ones(5, 5, dtype=torch.bool).triu(1),
+        memory_key_padding_mask=~mask,
+    )
+    inward = ours.attend_words(x, *ours.self_attention.keys_values(x), causal=True)
+    outward = ours.attend_memory(inward, *ours.cross_attention.keys_values(memory), mask[:, None, None])
+    torch.testing.assert_close(outward, expected)
+
+
+def test_positions_are_sines_and_cosines_of_falling_frequency() -> None:
+    positions = sinusoidal_positions(50, 6)
+    assert torch.equal(positions[0], torch.tensor([0.0, 1.0] * 3))
+    position, column = 37, 4
+    angle = torch.tensor(position / 10000 ** (column / 6))
+    torch.testing.assert_close(positions[position, 4:], torch.stack([angle.sin(), angle.cos()]))
+    torch.testing.assert_close(sinusoidal_positions(3, 6, first=20), positions[20:23])
+    assert sinusoidal_positions(4, 5).shape == (4, 5)
+
+
+def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Embedded words of 4 rows about 3 clips, and a memory with padding."""
+    torch.manual_seed(2)
+    mask = torch.arange(6) < torch.tensor([[6], [4], [2]])
+    return torch.randn(4, 5, 12), torch.randn(3, 6, 10), mask, torch.tensor([2, 0, 0, 1])
+
+
+@pytest.mark.parametrize("ff", [0, 24])
+def test_the_future_has_exactly_zero_gradient_and_the_past_does_not(ff: int) -> None:
+    words, memory, mask, clip_of_row = batch()
+    words.requires_grad_()
+    made = decoder(SMALL.model_copy(update={"ff": ff}))
+    for time in range(5):
+        hidden = made(words, *made.memory_cache(memory), mask, clip_of_row)
+        (gradient,) = torch.autograd.grad(hidden[:, time].square().sum(), words)
+        assert gradient[:, time + 1 :].count_nonzero() == 0
+        assert (gradient[:, : time + 1].abs().amax(dim=(0, 2)) > 0).all()
+
+
+def test_padding_of_memory_and_captions_changes_nothing() -> None:
+    words, memory, mask, clip_of_row = batch()
+    made = decoder()
+    whole = made(words, *made.memory_cache(memory), mask, clip_of_row)
+    noisy = torch.where(mask[..., None], memory, 1e3)
+    longer = torch.cat([words, torch.full((4, 3, 12), 1e3)], dim=1)
+    torch.testing.assert_close(made(longer, *made.memory_cache(noisy), mask, clip_of_row)[:, :5], whole)
+    for row, clip in enumerate(clip_of_row.tolist()):
+        short = made.memory_cache(memory[clip : clip + 1, mask[clip]])
+        alone = made(words[row : row + 1], *short, None, torch.tensor([0]))
+        torch.testing.assert_close(alone[0], whole[row])
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_step_by_step_with_cache_equals_the_whole_sequence(positions: bool) -> None:
+    words, memory, mask, _ = batch()
+    made = decoder(SMALL.model_copy(update={"positions": positions}))
+    beams = torch.stack([words[:3], words[1:]], dim=1)  # [clips, beam, time, width]
+    cache = made.memory_cache(memory)
+    whole = made(beams.flatten(0, 1), *cache, mask, torch.tensor([0, 0, 1, 1, 2, 2])).unflatten(0, (3, 2))
+    assert cache[0].shape == (3, 3, 6, 2, 8)
+    keys = values = torch.zeros(3, 3, 2, 2, 0, 8)
+    for time in range(5):
+        hidden, keys, values = made.step(beams[:, :, time], keys, values, *cache, mask)
+        torch.testing.assert_close(hidden, whole[:, :, time])
+    assert keys.shape == values.shape == (3, 3, 2, 2, 5, 8)
+
+
+def test_order_of_words_matters_only_with_positions() -> None:
+    words, memory, mask, clip_of_row = batch()
+    swapped = words[:, [1, 0, 2, 3, 4]]
+    for positions in (True, False):
+        made = decoder(SMALL.model_copy(update={"positions": positions, "blocks": 1}))
+        same = torch.allclose(
+            made(words, *made.memory_cache(memory), mask, clip_of_row)[:, 4],
+            made(swapped, *made.memory_cache(memory), mask, clip_of_row)[:, 4],
+            atol=1e-6,
+        )
+        assert same is not positions
+
+
+def test_dropout_acts_in_training_only() -> None:
+    words, memory, mask, clip_of_row = batch()
+    made = decoder(SMALL.model_copy(update={"dropout": 0.5}))
+    quiet = made(words, *made.memory_cache(memory), mask, clip_of_row)
+    torch.testing.assert_close(made(words, *made.memory_cache(memory), mask, clip_of_row), quiet)
+    assert not torch.allclose(made.train()(words, *made.memory_cache(memory), mask, clip_of_row), quiet)
+
+
+def test_tied_output_scores_words_by_their_embeddings() -> None:
+    made = decoder(SMALL.model_copy(update={"tied": True}), word_width=16)
+    hidden, weight = torch.randn(2, 16), torch.randn(VOCABULARY, 16)
+    torch.testing.assert_close(made.logits(hidden, weight), hidden @ weight.T + made.bias)
+    assert "classifier" not in dict(made.named_parameters())
+    untied = decoder()
+    torch.testing.assert_close(untied.logits(hidden, weight), hidden @ untied.classifier.T + untied.bias)
+
+
+def test_tied_output_refuses_another_width() -> None:
+    with pytest.raises(SettingsError, match=r"they are 12 and 16 wide. Set the words' width to 16"):
+        decoder(SMALL.model_copy(update={"tied": True}))
+
+
+def test_presets_are_the_two_readings_of_the_paper() -> None:
+    paper, narrow = PRESETS["paper"], PRESETS["wavetransformer"]
+    assert (paper.heads * paper.head_dim, paper.ff, paper.blocks) == (512, 0, 3)
+    assert (narrow.d_model, narrow.heads * narrow.head_dim, narrow.ff) == (128, 128, 128)

@@ -1,0 +1,162 @@
+"""A tiny valid bundle: a real two-block decoder with cache, random seeded weights, made without torch.
+
+Its captions are nonsense, but they depend on the sound, on every word before and on nothing else.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from otoscribe.bundle.bundle import write_manifest
+from otoscribe.search.beam import Search
+from otoscribe.text.vocabulary import START, Vocabulary
+
+SAMPLE_RATE = 8000
+MINIMUM_SECONDS = 0.5
+LAYERS, HEADS, HEAD_DIM = 2, 2, 4
+WIDTH = HEADS * HEAD_DIM
+HOP = 800
+WORDS = (
+    "<pad>",
+    "<start>",
+    "<end>",
+    "<unknown>",
+    *["a", "dog", "barks", "while", "rain", "falls", "and", "the", "old", "clock", "ticks"],
+)
+SEARCH = Search(beam=3, maximum_words=12)
+
+
+class Graph:
+    """Nodes of an ONNX graph, written as expressions."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, value: np.ndarray | list[int]) -> str:
+        name = f"constant{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+    def weight(self, *shape: int) -> str:
+        return self.constant((self.random.standard_normal(shape) * 2 / np.sqrt(shape[0])).astype(np.float32))
+
+    def op(self, kind: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
+        name = output or f"node{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
+        return name
+
+    def ints(self, *values: int) -> str:
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def save(self, path: Path, inputs: dict, outputs: dict) -> None:
+        def infos(shapes: dict) -> list[onnx.ValueInfoProto]:
+            return [
+                helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in shapes.items()
+            ]
+
+        graph = helper.make_graph(self.nodes, path.stem, infos(inputs), infos(outputs), self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, path)
+
+
+def write_listen(path: Path) -> None:
+    g = Graph(seed=1)
+    samples = g.op("Shape", "waveform")
+    used = g.op("Mul", g.op("Div", samples, g.ints(HOP)), g.ints(HOP))
+    whole = g.op("Slice", "waveform", g.ints(0), used, g.ints(0))
+    frames = g.op("Reshape", whole, g.ints(-1, HOP))
+    for output in ("memory_keys", "memory_values"):
+        projected = g.op("Tanh", g.op("MatMul", frames, g.weight(HOP, LAYERS * WIDTH)))
+        split = g.op("Reshape", projected, g.ints(0, LAYERS, HEADS, HEAD_DIM))
+        g.op("Transpose", split, output=output, perm=[1, 0, 2, 3])
+    memory = (TensorProto.FLOAT, [LAYERS, "frames", HEADS, HEAD_DIM])
+    g.save(
+        path,
+        {"waveform": (TensorProto.FLOAT, ["samples"])},
+        {"memory_keys": memory, "memory_values": memory},
+    )
+
+
+def write_step(path: Path, vocabulary: int) -> None:
+    g = Graph(seed=2)
+    embeddings = g.random.standard_normal((vocabulary, WIDTH)).astype(np.float32)
+    embeddings[START] = 0
+    time = g.op("Gather", g.op("Shape", "keys"), g.ints(4), axis=0)
+    position = g.op("Gather", g.weight(SEARCH.maximum_words + 1, WIDTH), time, axis=0)
+    x = g.op("Add", g.op("Gather", g.constant(embeddings), "tokens", axis=0), position)
+    hidden = g.constant(np.float32(-1e9))
+    own_frames = g.op("Unsqueeze", "memory_mask", g.ints(1, 2))
+    next_keys, next_values = [], []
+    for layer in range(LAYERS):
+        at = g.constant(np.int64(layer))
+
+        def heads(x: str) -> str:
+            return g.op(
+                "Reshape", g.op("MatMul", x, g.weight(WIDTH, WIDTH)), g.ints(0, 0, HEADS, 1, HEAD_DIM)
+            )
+
+        query, key, value = heads(x), heads(x), heads(x)
+        keys = g.op("Concat", g.op("Gather", "keys", at, axis=0), key, axis=3)
+        values = g.op("Concat", g.op("Gather", "values", at, axis=0), value, axis=3)
+        next_keys.append(g.op("Unsqueeze", keys, g.ints(0)))
+        next_values.append(g.op("Unsqueeze", values, g.ints(0)))
+        weights = g.op("MatMul", query, g.op("Transpose", keys, perm=[0, 1, 2, 4, 3]))
+        attended = g.op("MatMul", g.op("Softmax", weights, axis=-1), values)
+        flat = g.op("Reshape", attended, g.ints(0, 0, WIDTH))
+        x = g.op("Tanh", g.op("Add", x, g.op("MatMul", flat, g.weight(WIDTH, WIDTH))))
+
+        query = g.op("Transpose", g.op("Squeeze", heads(x), g.ints(3)), perm=[0, 2, 1, 3])
+        keys = g.op("Transpose", g.op("Gather", "memory_keys", at, axis=0), perm=[0, 2, 3, 1])
+        values = g.op("Transpose", g.op("Gather", "memory_values", at, axis=0), perm=[0, 2, 1, 3])
+        weights = g.op("Where", own_frames, g.op("MatMul", query, keys), hidden)
+        attended = g.op("MatMul", g.op("Softmax", weights, axis=-1), values)
+        flat = g.op("Reshape", g.op("Transpose", attended, perm=[0, 2, 1, 3]), g.ints(0, 0, WIDTH))
+        x = g.op("Tanh", g.op("Add", x, g.op("MatMul", flat, g.weight(WIDTH, WIDTH))))
+    g.op("Concat", *next_keys, output="next_keys", axis=0)
+    g.op("Concat", *next_values, output="next_values", axis=0)
+    g.op("LogSoftmax", g.op("MatMul", x, g.weight(WIDTH, vocabulary)), output="log_probabilities", axis=-1)
+
+    def cache(time: str) -> tuple[int, list]:
+        return TensorProto.FLOAT, [LAYERS, "clips", "beam", HEADS, time, HEAD_DIM]
+
+    memory = (TensorProto.FLOAT, [LAYERS, "clips", "frames", HEADS, HEAD_DIM])
+    g.save(
+        path,
+        {
+            "tokens": (TensorProto.INT64, ["clips", "beam"]),
+            "keys": cache("time"),
+            "values": cache("time"),
+            "memory_keys": memory,
+            "memory_values": memory,
+            "memory_mask": (TensorProto.BOOL, ["clips", "frames"]),
+        },
+        {
+            "log_probabilities": (TensorProto.FLOAT, ["clips", "beam", vocabulary]),
+            "next_keys": cache("next_time"),
+            "next_values": cache("next_time"),
+        },
+    )
+
+
+def write_tiny_bundle(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    vocabulary = Vocabulary(WORDS)
+    write_listen(folder / "listen.onnx")
+    write_step(folder / "step.onnx", len(vocabulary))
+    (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
+    (folder / "card.md").write_text("# tiny\n\nRandom weights, for tests.\n", encoding="utf-8")
+    write_manifest(
+        folder,
+        name="tiny",
+        version="1",
+        sample_rate=SAMPLE_RATE,
+        minimum_seconds=MINIMUM_SECONDS,
+        search=SEARCH,
+        settings={"seed": 1},
+    )
+    return folder

@@ -1,0 +1,123 @@
+"""Batches: every pair once, no clip twice, like lengths together, and no more padding than needed."""
+
+import pytest
+import torch
+
+from otoscribe.text.vocabulary import END, PAD, START
+from otoscribe.train.batches import GROUPS, Batch, Split, pad, training_batches, validation_batches
+
+
+def made(clips: int = 60, captions: int = 5) -> Split:
+    """Clip i's features hold i; its captions are 2 to 12 words that name clip and caption."""
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(1, 30, (clips,), generator=generator).tolist()
+    lengths = torch.randint(2, 13, (clips, captions), generator=generator).tolist()
+    return Split(
+        [torch.full((count, 2), float(clip)) for clip, count in enumerate(frames)],
+        [
+            [[10 + clip * captions + caption] * length for caption, length in enumerate(row)]
+            for clip, row in enumerate(lengths)
+        ],
+    )
+
+
+def pairs_of(batches: list[Batch]) -> list[tuple[int, tuple[int, ...]]]:
+    """Read clip and caption back from every row."""
+    pairs = []
+    for batch in batches:
+        for rows in batch.groups:
+            for tokens, targets, place in zip(rows.tokens, rows.targets, rows.clip_of_row, strict=True):
+                words = targets[targets != PAD].tolist()
+                assert words.pop() == END
+                assert tokens[: len(words) + 1].tolist() == [START, *words]
+                assert tokens[len(words) + 1 :].eq(PAD).all()
+                pairs.append((int(batch.features[place, 0, 0]), tuple(words)))
+    return pairs
+
+
+def expected(split: Split) -> list[tuple[int, tuple[int, ...]]]:
+    return sorted((clip, tuple(words)) for clip, row in enumerate(split.captions) for words in row)
+
+
+def test_every_pair_comes_once_in_training_and_in_validation() -> None:
+    split = made()
+    assert sorted(pairs_of(list(training_batches(split, 16, seed=1, epoch=1)))) == expected(split)
+    assert sorted(pairs_of(list(validation_batches(split, 16)))) == expected(split)
+
+
+def test_a_clip_is_in_one_batch_once_with_all_its_captions() -> None:
+    for batch in training_batches(made(), 16, seed=1, epoch=1):
+        clips = batch.features[:, 0, 0].tolist()
+        assert len(set(clips)) == len(clips)
+        assert sum(len(rows.tokens) for rows in batch.groups) == 5 * len(clips)
+
+
+def test_batches_are_about_equally_large() -> None:
+    sizes = [len(pairs_of([batch])) for batch in training_batches(made(61), 16, seed=1, epoch=1)]
+    assert min(sizes) >= 10
+    assert max(sizes) <= 20
+
+
+def test_masks_mark_the_real_frames_and_are_left_out_where_nothing_is_padded() -> None:
+    features, mask = pad([torch.ones(2, 3), torch.ones(4, 3)])
+    assert mask is not None
+    assert mask.tolist() == [[True, True, False, False], [True] * 4]
+    assert torch.equal(features.sum(dim=2) == 3, mask)
+    assert pad([torch.ones(2, 3), torch.ones(2, 3)])[1] is None
+
+
+def test_targets_count_real_tokens() -> None:
+    split = made()
+    total = sum(batch.targets for batch in training_batches(split, 16, seed=1, epoch=1))
+    assert total == sum(len(words) + 1 for row in split.captions for words in row)
+
+
+def test_like_lengths_save_most_padding() -> None:
+    split = made(400)
+    batches = list(training_batches(split, 64, seed=1, epoch=1))
+    rows = [rows for batch in batches for rows in batch.groups]
+    assert max(len(batch.groups) for batch in batches) == GROUPS
+    real = sum(int((group.targets != PAD).sum()) for group in rows)
+    assert real / sum(group.targets.numel() for group in rows) > 0.85
+    frames = sum(len(features) for features in split.features)
+    assert frames / sum(batch.features.shape[:2].numel() for batch in batches) > 0.8
+
+
+def test_order_depends_on_seed_and_epoch_only() -> None:
+    def order(seed: int, epoch: int) -> list[tuple[int, tuple[int, ...]]]:
+        return pairs_of(list(training_batches(made(), 16, seed, epoch)))
+
+    assert order(1, 1) == order(1, 1)
+    assert order(1, 1) != order(1, 2)
+    assert order(1, 1) != order(2, 1)
+
+
+def test_batches_are_not_in_order_of_length() -> None:
+    lengths = [batch.features.shape[1] for batch in training_batches(made(), 16, seed=1, epoch=1)]
+    assert lengths != sorted(lengths)
+
+
+def test_one_clip_is_a_batch() -> None:
+    (batch,) = training_batches(Split([torch.ones(1, 2)], [[[5]]]), 256, seed=0, epoch=1)
+    assert batch.targets == 2
+    assert batch.mask is None
+
+
+def test_a_fingerprint_changes_with_any_feature_and_caption() -> None:
+    split = made(3)
+    changed = [features.clone() for features in split.features]
+    changed[1][0, 0] += 1e-6
+    captions = [list(row) for row in split.captions]
+    captions[2] = [*captions[2][:-1], [9]]
+    prints = {
+        split.fingerprint(),
+        Split(changed, split.captions).fingerprint(),
+        Split(split.features, captions).fingerprint(),
+    }
+    assert len(prints) == 3
+    assert split.fingerprint() == made(3).fingerprint()
+
+
+def test_features_and_captions_must_be_as_many() -> None:
+    with pytest.raises(ValueError, match="1 clips have features, 0 have captions"):
+        Split([torch.ones(1, 2)], [])

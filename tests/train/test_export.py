@@ -1,0 +1,298 @@
+"""Export: the bundle says and scores what the torch model does, and nothing is written otherwise."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from otoscribe.audio import reading
+from otoscribe.bundle.bundle import Bundle
+from otoscribe.bundle.onnx_stepper import OnnxStepper
+from otoscribe.errors import BundleError, RunError
+from otoscribe.model.caption_model import CaptionModel, TorchStepper
+from otoscribe.model.encoders import yamnet, yamnet_voice
+from otoscribe.model.encoders.base import ENCODERS
+from otoscribe.search.beam import Hypothesis, Search, search
+from otoscribe.text.vocabulary import START, Vocabulary
+from otoscribe.train import export as exporter
+from otoscribe.train.batches import pad
+from otoscribe.train.export import TOLERANCE, export, largest_difference
+from otoscribe.train.run import RunSettings, load_run, save_tensors
+from support.tiny_trunk import TinyTrunk
+
+SETTINGS = {
+    "model": {
+        "encoder": {"name": "yamnet"},
+        "adapter": {"name": "attention", "d_model": 32, "heads": 2, "head_dim": 16, "ff": 64},
+        "words": {"name": "random", "width": 128, "spread": 0.1},
+        "decoder": {"d_model": 128, "heads": 4, "head_dim": 32, "ff": 256, "blocks": 2, "tied": True},
+    },
+    "training": {},
+}
+LABELS = SETTINGS["model"] | {
+    "encoder": {"name": "yamnet_voice", "output": "hearing"},
+    "adapter": {"name": "label_set", "d_model": 64, "heads": 2, "head_dim": 32, "ff": 64},
+    "decoder": {"d_model": 128, "heads": 2, "head_dim": 64, "blocks": 1},
+}
+"""A model whose adapter masks parts of the memory of a clip without padding."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> Iterator[None]:
+    """Spare every export here most of its time; an encoder's trunk is nothing that export knows of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yamnet, "Trunk", TinyTrunk)
+        patch.setattr(yamnet_voice, "Trunk", TinyTrunk)
+        yield
+
+
+def write_run(
+    folder: Path,
+    with_encoder: bool = True,
+    model: dict[str, object] = SETTINGS["model"],
+    in_8_bits: bool = False,
+) -> Path:
+    """Write a run as the trainer leaves it, of random weights: decoding must agree on any."""
+    settings = RunSettings.model_validate_json(json.dumps(SETTINGS | {"model": model}))
+    vocabulary = Vocabulary.from_captions([f"word{index}" for index in range(300)])
+    torch.manual_seed(0)
+    encoder = ENCODERS[settings.model.encoder.name]() if with_encoder else None
+    if encoder is not None and in_8_bits:
+        for weight in encoder.parameters():
+            if weight.ndim > 1:
+                scale = weight.abs().amax(dim=1, keepdim=True) / 127
+                weight.copy_((weight / scale).round() * scale)
+    whole = CaptionModel(settings.model, vocabulary, encoder)
+    folder.mkdir(parents=True)
+    (folder / "settings.json").write_text(settings.model_dump_json())
+    (folder / "vocabulary.json").write_text(vocabulary.to_json())
+    save_tensors(folder / "model.safetensors", whole.state_dict(), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "whole"
+    assert export(run, folder, search=Search(beam=2), card="Made for a test.\n") <= TOLERANCE
+    return folder
+
+
+@pytest.fixture(scope="module")
+def label_run(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "labels", model=LABELS, in_8_bits=True)
+
+
+@pytest.fixture(scope="module")
+def half(label_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bundles") / "half"
+    assert export(label_run, folder, float16=True) <= TOLERANCE
+    return folder
+
+
+def waveforms() -> list[np.ndarray]:
+    noise = np.random.default_rng(5)
+    return [
+        (0.2 * noise.standard_normal(samples)).astype(np.float32) for samples in (50_000, 1, 15_600, 90_000)
+    ]
+
+
+def test_the_bundle_opens_with_what_it_was_given(run: Path, exported: Path) -> None:
+    bundle = Bundle.open(exported)
+    assert (bundle.manifest.name, bundle.manifest.sample_rate, bundle.manifest.search.beam) == (
+        "whole",
+        16_000,
+        2,
+    )
+    assert bundle.card == "Made for a test.\n"
+    assert bundle.vocabulary == load_run(run)[1]
+    assert RunSettings.model_validate(bundle.manifest.settings) == load_run(run)[2]
+
+
+def test_memory_equals_torch_for_any_length_of_waveform(run: Path, exported: Path) -> None:
+    bundle, (model, _, _) = Bundle.open(exported), load_run(run)
+    for waveform in waveforms():
+        memory = bundle.listen(waveform)
+        with torch.inference_mode():
+            keys, values, _ = model.remember(model.encode(torch.from_numpy(waveform))[None], None)
+        np.testing.assert_allclose(memory.keys, keys[:, 0], atol=1e-5)
+        np.testing.assert_allclose(memory.values, values[:, 0], atol=1e-5)
+
+
+def test_steps_with_cache_equal_torch_on_whole_captions(run: Path, exported: Path) -> None:
+    bundle, (model, vocabulary, _) = Bundle.open(exported), load_run(run)
+    stepper = OnnxStepper(bundle, [bundle.listen(waveform) for waveform in waveforms()])
+    words = np.random.default_rng(1).integers(4, len(vocabulary), (4, 9))
+    words[:, 0] = START
+    features, mask = pad([model.encode(torch.from_numpy(waveform)) for waveform in waveforms()])
+    with torch.inference_mode():
+        expected = model.log_probabilities(features, mask, torch.from_numpy(words), torch.arange(4))
+    state = stepper.start()
+    for time in range(9):
+        found, state = stepper.step(state, words[:, time : time + 1])
+        np.testing.assert_allclose(found[:, 0], expected[:, time], atol=1e-4)
+
+
+def both(run: Path, folder: Path, sounds: list[np.ndarray]) -> tuple[list[list[Hypothesis]], ...]:
+    bundle, (model, _, _) = Bundle.open(folder), load_run(run)
+    options = Search(beam=3, candidates=3, maximum_words=8)
+    with torch.inference_mode():
+        memory = model.remember(*pad([model.encode(torch.from_numpy(sound)) for sound in sounds]))
+    return (
+        search(TorchStepper(model, *memory), options),
+        search(OnnxStepper(bundle, [bundle.listen(sound) for sound in sounds]), options),
+    )
+
+
+def test_search_finds_the_same_captions_with_torch_and_with_onnx(
+    run: Path, exported: Path, shared_data: Path
+) -> None:
+    recordings = sorted((shared_data / "pairs" / "audiocaps").glob("*.flac"))[:4]
+    torch_found, onnx_found = both(run, exported, [reading.load(one, 16_000).waveform for one in recordings])
+    for expected, found in zip(torch_found, onnx_found, strict=True):
+        assert [one.tokens for one in found] == [one.tokens for one in expected]
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.log_probability == pytest.approx(theirs.log_probability, abs=1e-4)
+
+
+def stored(path: Path, data_type: int) -> dict[str, np.ndarray]:
+    """Return the constants of a graph that are stored in a type, by the names of the values they become."""
+    graph = onnx.load(path).graph
+    return {
+        one.name.rpartition(".")[0]: onnx.numpy_helper.to_array(one)
+        for one in graph.initializer
+        if one.data_type == data_type
+    }
+
+
+def test_float16_takes_half_the_room_and_8_bits_a_quarter(label_run: Path, half: Path) -> None:
+    model = load_run(label_run)[0]
+    assert model.encoder is not None
+
+    def weights(*modules: torch.nn.Module) -> int:
+        return sum(parameter.nbytes for module in modules for parameter in module.parameters())
+
+    # The tables of the front end and of the pitch stay as they are.
+    tables = sum(buffer.nbytes for buffer in model.encoder.buffers())
+    expected = {
+        "step.onnx": weights(model.words, model.decoder) / 2,
+        "listen.onnx": weights(model.encoder) / 4 + weights(model.adapter) / 2 + tables,
+    }
+    for name, size in expected.items():
+        assert 0.9 * size < (half / name).stat().st_size < 1.1 * size + 100_000
+
+
+def test_float16_weights_are_cast_once_loaded(half: Path) -> None:
+    names = stored(half / "step.onnx", onnx.TensorProto.FLOAT16)
+    assert len(names) >= 8
+    nodes = onnx.load(half / "step.onnx").graph.node
+    users = {node.op_type for node in nodes if {f"{name}.float16" for name in names} & set(node.input)}
+    assert users == {"Cast"}
+    assert Bundle.open(half).listen(waveforms()[0]).keys.dtype == np.float32
+
+
+def test_an_8_bit_encoder_is_stored_exactly(label_run: Path, half: Path) -> None:
+    encoder = load_run(label_run)[0].encoder
+    assert encoder is not None
+    codes, floats = (
+        stored(half / "listen.onnx", data_type)
+        for data_type in (onnx.TensorProto.INT8, onnx.TensorProto.FLOAT)
+    )
+    found = [code * floats[name] for name, code in codes.items()]
+    weights = [weight.numpy() for weight in encoder.parameters() if weight.ndim > 1]
+    assert len(weights) == 2
+    for weight in weights:
+        # The exporter may turn a matrix round.
+        same = [one if one.shape == weight.shape else one.T for one in found if one.size == weight.size]
+        assert len(same) == 1
+        np.testing.assert_allclose(same[0], weight, rtol=5e-7, atol=0)
+
+
+def test_float16_rounds_weights_by_little(label_run: Path, half: Path) -> None:
+    model = load_run(label_run)[0]
+    assert TOLERANCE < largest_difference(model, Bundle.open(half)) < 0.1
+
+
+def test_memory_holds_no_frames_that_the_adapter_masks(label_run: Path, half: Path) -> None:
+    model = load_run(label_run)[0]
+    for waveform in waveforms():
+        with torch.inference_mode():
+            keys, _, mask = model.remember(model.encode(torch.from_numpy(waveform))[None], None)
+        assert mask is not None
+        assert Bundle.open(half).listen(waveform).frames == int(mask.sum()) < keys.shape[2]
+
+
+def test_graphs_hold_no_trace_of_the_machine_they_were_made_on(exported: Path) -> None:
+    for name in ("listen.onnx", "step.onnx"):
+        content = (exported / name).read_bytes()
+        for trace in (b".py", b"site-packages", b'File "', str(Path.home()).encode() + b"/"):
+            assert trace not in content
+
+
+def test_axes_have_names(exported: Path) -> None:
+    graph = onnx.load(exported / "step.onnx").graph
+    shapes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert shapes["tokens"] == ["clips", "beam"]
+    assert shapes["memory_keys"] == [2, "clips", "frames", 4, 32]
+    assert shapes["next_values"] == [2, "clips", "beam", 4, "time + 1", 32]
+    assert shapes["log_probabilities"] == ["clips", "beam", 304]
+
+
+def test_tied_weights_are_stored_once(exported: Path) -> None:
+    graph = onnx.load(exported / "step.onnx").graph
+    assert sum(304 in one.dims and 128 in one.dims for one in graph.initializer) == 1
+
+
+def test_an_existing_bundle_is_left_alone(run: Path, exported: Path) -> None:
+    with pytest.raises(RunError, match="whole exists already"):
+        export(run, exported)
+
+
+def test_a_run_without_its_encoder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="holds no encoder, so it cannot listen"):
+        export(write_run(tmp_path / "run", with_encoder=False), tmp_path / "bundle")
+
+
+def test_graphs_that_differ_from_the_model_become_no_bundle(
+    run: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(name: str) -> Callable[..., onnx.ModelProto]:
+        def graph(*arguments: object) -> onnx.ModelProto:
+            made = onnx.load(exported / name)
+            bias = next(one for one in made.graph.initializer if one.name == "model.decoder.bias")
+            values = onnx.numpy_helper.to_array(bias).copy()
+            values[7] += 0.5
+            bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+            return made
+
+        return graph
+
+    monkeypatch.setattr(exporter, "_step_graph", moved("step.onnx"))
+    monkeypatch.setattr(exporter, "_listen_graph", lambda *arguments: onnx.load(exported / "listen.onnx"))
+    with pytest.raises(RunError, match=r"differ from the model by [0-9.]+e-01 in log-probability"):
+        export(run, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_after_export_is_found(exported: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in exported.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    Bundle.open(copy)
+    content = bytearray((copy / "step.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / "step.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match=r"step\.onnx is damaged"):
+        Bundle.open(copy)
