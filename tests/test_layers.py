@@ -30,7 +30,7 @@ ROOMS = {
     "model.adapters": "base identity mlp attention label_set __init__",
     "model.words": "base random __init__",
     "model ": "decoder caption_model",
-    "train": "store batches run trainer export",
+    "train": "store batches run history trainer export",
     "cli": "terminal output formats caption score metrics train export main",
     " ": "__main__",
 }
