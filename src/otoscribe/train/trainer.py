@@ -13,8 +13,7 @@ from torch import Tensor
 from otoscribe.errors import RunError, UsageError
 from otoscribe.files import write_text
 from otoscribe.model.caption_model import CaptionModel
-from otoscribe.model.encoders.base import Encoder
-from otoscribe.settings import Settings, run_id
+from otoscribe.settings import Frozen, run_id
 from otoscribe.text.vocabulary import PAD, Vocabulary
 from otoscribe.train.batches import Batch, Split, training_batches, validation_batches
 from otoscribe.train.run import (
@@ -27,7 +26,7 @@ from otoscribe.train.run import (
 )
 
 
-class RuntimeSettings(Settings):
+class RuntimeSettings(Frozen):
     """Where a run computes; never part of its id."""
 
     device: str = "cpu"
@@ -36,7 +35,7 @@ class RuntimeSettings(Settings):
     """Processor threads; None leaves torch's choice."""
 
 
-class Epoch(Settings):
+class Epoch(Frozen):
     """What one epoch gave."""
 
     epoch: int
@@ -67,7 +66,6 @@ def train(
     validation: Split,
     runs: Path,
     runtime: RuntimeSettings,
-    encoder: Encoder | None = None,
     report: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Path:
     """Train until `finished`, going on from the run's last epoch if there is one.
@@ -79,7 +77,6 @@ def train(
         validation: features and captions that choose the epoch.
         runs: folder of all runs.
         runtime: where to compute.
-        encoder: stored with the weights, so that the run can be exported.
         report: called after every epoch, those of an earlier process included.
 
     Returns:
@@ -108,10 +105,7 @@ def train(
     while not finished(history, options):
         history.append(_epoch(model, optimiser, training, validation, options, len(history) + 1))
         if best_epoch(history) is history[-1]:
-            weights = dict(model.state_dict())
-            if encoder is not None:
-                weights |= {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-            save_tensors(run / "model.safetensors", weights, history[-1].model_dump())
+            save_tensors(run / "model.safetensors", model.state_dict(), history[-1].model_dump())
         notes = {"data": data, "history": [epoch.model_dump() for epoch in history]}
         save_checkpoint(run / "last.safetensors", model, optimiser, notes)
         write_text(run / "log.csv", _log(history))
@@ -138,7 +132,7 @@ def _loss(model: CaptionModel, batch: Batch) -> Tensor:
     for rows in batch.groups:
         hidden = model.decoder(model.words(rows.tokens), *memory, rows.clip_of_row)
         real = rows.targets != PAD
-        logits = model.decoder.logits(hidden[real], model.words.weight)
+        logits = model.decoder.logits(hidden[real], model.words.table)
         total = total + torch.nn.functional.cross_entropy(logits.float(), rows.targets[real], reduction="sum")
     return total
 
