@@ -8,7 +8,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test check fix tokens scores bench bundled clean
+.PHONY: help demo test check fix mutants tokens scores bench bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -37,6 +37,9 @@ check: .venv-dev/ready ## formatting, lint and types; reports, never edits
 fix: .venv-dev/ready ## format and apply safe lint fixes
 	.venv-dev/bin/ruff format src tests recipes checks bench examples
 	.venv-dev/bin/ruff check --fix src tests recipes checks bench examples
+
+mutants: .venv-dev/ready ## put deliberate faults into a copy, each of which a test must find
+	.venv-dev/bin/python -m checks.mutants
 
 tokens: .venv-dev/ready ## compare the tokeniser with the Java one on every caption of the test material
 	.venv-dev/bin/python -m checks.tokens
