@@ -79,6 +79,7 @@ def test_its_state_restores_it() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.slow
 def test_logits_and_pitch_join_in_an_exported_graph_of_any_length(tmp_path: Path) -> None:
     # The trunk takes most of the time to export.
     encoder = random_encoder("yamnet_voice", 0.5)
