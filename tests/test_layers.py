@@ -31,7 +31,7 @@ ROOMS = {
     "model.adapters": "base identity mlp attention label_set",
     "model.words": "base random",
     "model ": "decoder caption_model torch_stepper",
-    "train": "store batches run trainer few_bits export",
+    "train": "store batches run history trainer few_bits export",
     "cli": "terminal output formats caption score metrics train export main",
     " ": "__main__",
 }

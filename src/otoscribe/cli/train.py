@@ -9,7 +9,7 @@ from otoscribe.cli import terminal
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
-    from otoscribe.train.trainer import Epoch
+    from otoscribe.train.history import Epoch
 
 
 def train(

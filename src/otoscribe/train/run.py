@@ -5,9 +5,10 @@ A run folder, `runs/<run id>/`:
     settings.json        what decides the result: model and training settings
     vocabulary.json      words of the training captions
     model.safetensors    weights of the best epoch so far; the encoder's are known by name and hash
-    last.safetensors     weights and optimiser after the last epoch, and the history
     log.csv              losses of every epoch
-    done                 written last
+    last.safetensors     weights and optimiser after the last epoch, and the history; deleted when done
+    done                 written when training has ended
+    failed               why training stopped half-way, until it goes on
 """
 
 import hashlib
@@ -30,7 +31,7 @@ from otoscribe.text.vocabulary import Vocabulary
 
 
 class TrainingSettings(Frozen):
-    """How the model is trained; the defaults are the paper's."""
+    """How the model is trained; the defaults are the paper's: Adam at a constant step size."""
 
     seed: int = Field(default=0, ge=0)
     """Decides first weights, order of batches and dropout."""
@@ -52,6 +53,16 @@ class TrainingSettings(Frozen):
     """Occurrences in the training captions that make a word part of the vocabulary."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers of the matrix products in training; bfloat16 is faster where the processor has it."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the step size rises in equal parts to `learning_rate`; 0 begins with all of it."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The step size afterwards: the same, or along half a cosine down to 0 after `maximum_epochs`."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Share of every weight, times the step size, that a step takes off (Loshchilov and Hutter, 2019)."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Norm to which a longer gradient is cut; None leaves it."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a target's probability that is spread over all words, in the training loss only."""
 
 
 class RunSettings(Frozen):
