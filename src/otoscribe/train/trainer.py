@@ -87,7 +87,7 @@ def train(
     if not (run / "done").is_file():
         (run / "failed").unlink(missing_ok=True)
         try:
-            _train(run, settings, vocabulary, training, validation, device, encoder, report)
+            _train(run, settings, vocabulary, training, validation, device, report)
         except Exception:
             write_text(run / "failed", traceback.format_exc())
             raise
@@ -106,7 +106,6 @@ def _train(
     training: Source,
     validation: Source,
     device: torch.device,
-    encoder: Encoder | None,
     report: Callable[[Epoch], None],
 ) -> None:
     data = {"training": training.fingerprint(), "validation": validation.fingerprint()}
