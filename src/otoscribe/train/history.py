@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from otoscribe.errors import RunError
-from otoscribe.settings import Settings
+from otoscribe.settings import Frozen
 from otoscribe.train.run import TrainingSettings
 
 
-class Epoch(Settings):
+class Epoch(Frozen):
     """What one epoch gave."""
 
     epoch: int

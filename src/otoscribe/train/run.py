@@ -4,7 +4,7 @@ A run folder, `runs/<run id>/`:
 
     settings.json        what decides the result: model and training settings
     vocabulary.json      words of the training captions
-    model.safetensors    weights of the best epoch so far, and of the encoder if it was given
+    model.safetensors    weights of the best epoch so far; the encoder's are known by name and hash
     log.csv              losses of every epoch
     last.safetensors     weights and optimiser after the last epoch, and the history; deleted when done
     done                 written when training has ended
@@ -26,12 +26,11 @@ from torch.optim import Optimizer
 from otoscribe.errors import RunError, SettingsError
 from otoscribe.files import write_text, written_whole
 from otoscribe.model.caption_model import CaptionModel, ModelSettings
-from otoscribe.model.encoders.base import ENCODERS
-from otoscribe.settings import Settings
+from otoscribe.settings import Frozen
 from otoscribe.text.vocabulary import Vocabulary
 
 
-class TrainingSettings(Settings):
+class TrainingSettings(Frozen):
     """How the model is trained; the defaults are the paper's: Adam at a constant step size."""
 
     seed: int = Field(default=0, ge=0)
@@ -66,7 +65,7 @@ class TrainingSettings(Settings):
     """Share of a target's probability that is spread over all words, in the training loss only."""
 
 
-class RunSettings(Settings):
+class RunSettings(Frozen):
     """Everything that decides a run's result, apart from the recordings and captions."""
 
     model: ModelSettings
@@ -102,7 +101,7 @@ def claim(path: Path, text: str) -> None:
 
 
 def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
-    """Rebuild the best epoch's model of a run, in evaluation mode, with its encoder if it was stored.
+    """Rebuild the best epoch's model of a run, in evaluation mode.
 
     Raises:
         RunError: a file is missing, damaged, or does not fit the settings.
@@ -115,11 +114,7 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
     settings = read_settings(texts[0], run / "settings.json")
     vocabulary = Vocabulary.from_json(texts[1])
     weights, _ = load_tensors(run / "model.safetensors")
-    encoder = None
-    if any(name.startswith("encoder.") for name in weights):
-        chosen = settings.model.encoder
-        encoder = ENCODERS[chosen.name](chosen.overlap)
-    model = CaptionModel(settings.model, vocabulary, encoder)
+    model = CaptionModel(settings.model, vocabulary)
     restore(model, weights, run / "model.safetensors")
     return model.eval(), vocabulary, settings
 

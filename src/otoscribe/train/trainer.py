@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from otoscribe.errors import RunError, UsageError
 from otoscribe.files import write_text
 from otoscribe.model.caption_model import CaptionModel
-from otoscribe.model.encoders.base import Encoder
-from otoscribe.settings import Settings, run_id
+from otoscribe.settings import Frozen, run_id
 from otoscribe.text.vocabulary import PAD, Vocabulary
 from otoscribe.train.batches import Batch, Source
 from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
@@ -27,7 +26,7 @@ from otoscribe.train.run import (
 )
 
 
-class RuntimeSettings(Settings):
+class RuntimeSettings(Frozen):
     """Where a run computes; never part of its id."""
 
     device: str = "cpu"
@@ -57,7 +56,6 @@ def train(
     validation: Source,
     runs: Path,
     runtime: RuntimeSettings,
-    encoder: Encoder | None = None,
     report: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Path:
     """Train until `finished`, going on from the run's last epoch if there is one.
@@ -72,7 +70,6 @@ def train(
         validation: pairs that choose the epoch.
         runs: folder of all runs.
         runtime: where to compute.
-        encoder: stored with the weights, so that the run can be exported.
         report: called after every epoch, those of an earlier process included.
 
     Returns:
@@ -90,7 +87,7 @@ def train(
     if not (run / "done").is_file():
         (run / "failed").unlink(missing_ok=True)
         try:
-            _train(run, settings, vocabulary, training, validation, device, encoder, report)
+            _train(run, settings, vocabulary, training, validation, device, report)
         except Exception:
             write_text(run / "failed", traceback.format_exc())
             raise
@@ -109,7 +106,6 @@ def _train(
     training: Source,
     validation: Source,
     device: torch.device,
-    encoder: Encoder | None,
     report: Callable[[Epoch], None],
 ) -> None:
     data = {"training": training.fingerprint(), "validation": validation.fingerprint()}
@@ -130,10 +126,7 @@ def _train(
     while not finished(history, options):
         history.append(_epoch(model, optimiser, training, validation, options, history))
         if best_epoch(history) is history[-1]:
-            weights = dict(model.state_dict())
-            if encoder is not None:
-                weights |= {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-            save_tensors(run / "model.safetensors", weights, history[-1].model_dump())
+            save_tensors(run / "model.safetensors", model.state_dict(), history[-1].model_dump())
         notes = {"data": data, "history": [epoch.model_dump() for epoch in history]}
         save_checkpoint(run / "last.safetensors", model, optimiser, notes)
         write_text(run / "log.csv", log_text(history))
@@ -161,7 +154,7 @@ def _loss(model: CaptionModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
     for rows in batch.groups:
         hidden = model.decoder(model.words(rows.tokens), *memory, rows.clip_of_row)
         real = rows.targets != PAD
-        logits = model.decoder.logits(hidden[real], model.words.weight).float()
+        logits = model.decoder.logits(hidden[real], model.words.table).float()
         total = total + nn.functional.cross_entropy(
             logits, rows.targets[real], reduction="sum", label_smoothing=smoothing
         )
