@@ -15,7 +15,7 @@ ROOMS = {
     "": "version errors settings registry files progress",
     "fetch": "remote published",
     "audio": "reading",
-    "text": "vocabulary rows tables",
+    "text": "vocabulary names layout json_rows rows tables",
     "datasets": "folder",
     "search": "beam",
     "bundle": "bundle onnx_stepper",
