@@ -1,6 +1,8 @@
 # `make demo` and `make test` are all a newcomer needs; `make help` lists the rest.
 PYTHON ?= python3
 PIP = -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# A file's tests stay together, as they share what takes long to make.
+PYTEST = .venv-dev/bin/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 
 define NEW_ENVIRONMENT
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -8,7 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test check fix tokens scores bench bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -27,7 +29,10 @@ demo: .venv/ready ## install the listening half (no PyTorch) and caption the exa
 	.venv/bin/otoscribe caption examples/*.flac
 
 test: .venv-dev/ready ## install everything and run the tests
-	.venv-dev/bin/python -m pytest
+	$(PYTEST)
+
+test-fast: .venv-dev/ready ## those that take little time
+	$(PYTEST) -m "not slow"
 
 check: .venv-dev/ready ## formatting, lint and types; reports, never edits
 	.venv-dev/bin/ruff format --check src tests recipes checks bench examples
@@ -37,6 +42,9 @@ check: .venv-dev/ready ## formatting, lint and types; reports, never edits
 fix: .venv-dev/ready ## format and apply safe lint fixes
 	.venv-dev/bin/ruff format src tests recipes checks bench examples
 	.venv-dev/bin/ruff check --fix src tests recipes checks bench examples
+
+mutants: .venv-dev/ready ## put deliberate faults into a copy, each of which a test must find
+	.venv-dev/bin/python -m checks.mutants
 
 tokens: .venv-dev/ready ## compare the tokeniser with the Java one on every caption of the test material
 	.venv-dev/bin/python -m checks.tokens

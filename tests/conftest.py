@@ -5,10 +5,22 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["support.skips"]
+
 # Before any test imports ONNX Runtime, which would otherwise write a device id into the home folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before any test imports PyTorch: threads of several workers would wait for each other.
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 PROJECT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several workers share the tests, files with slow ones come first, so that all end together."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

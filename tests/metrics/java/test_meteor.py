@@ -119,6 +119,7 @@ def test_a_weighted_corpus_is_one_with_its_clips_repeated() -> None:
     np.testing.assert_allclose(MeteorStatistics(counts).corpus(weights), repeated, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_golden_scores(meteor: Meteor) -> None:
     statistics = meteor.statistics(*golden())
     published = [item["meteor"] for item in GOLDEN["items"]]
@@ -127,6 +128,7 @@ def test_golden_scores(meteor: Meteor) -> None:
     assert float(statistics.corpus()) == pytest.approx(GOLDEN["corpus"]["meteor"], abs=5.01e-7)
 
 
+@pytest.mark.slow
 def test_odd_texts(meteor: Meteor) -> None:
     bark, dog = ["a", "dog", "barks"], ["dog"]
     cases = [
@@ -181,6 +183,7 @@ def test_what_is_known_starts_no_program(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.slow
 def test_real_systems_on_clotho_evaluation(shared_data: Path, meteor: Meteor, system: str) -> None:
     evaluated, rows = real_system(shared_data, system)
     # Few of the clips; `python -m checks.scores` takes all.

@@ -59,6 +59,7 @@ def spice(jars: Jars, memory: Memory) -> Iterator[Spice]:
     made.close()
 
 
+@pytest.mark.slow
 def test_golden_scores(spice: Spice) -> None:
     scores = spice.score(CANDIDATES, REFERENCES)
     assert scores.dtype == np.float64
@@ -67,6 +68,7 @@ def test_golden_scores(spice: Spice) -> None:
     assert scores.mean() == pytest.approx(GOLDEN["corpus"]["spice"], abs=5.01e-7)
 
 
+@pytest.mark.slow
 def test_golden_tuples(spice: Spice) -> None:
     golden = json.loads((GOLDEN_FOLDER / "golden_tuples.json").read_text("utf-8"))
     answers = spice._asked("parsing captions", spice._parse, list(golden))
@@ -74,6 +76,7 @@ def test_golden_tuples(spice: Spice) -> None:
     assert len(golden) > 100
 
 
+@pytest.mark.slow
 def test_a_repeated_evaluation_starts_no_java(spice: Spice, memory: Memory, jars: Jars) -> None:
     first = spice.score(CANDIDATES, REFERENCES)
     asked = jars.asked
@@ -85,6 +88,7 @@ def test_a_repeated_evaluation_starts_no_java(spice: Spice, memory: Memory, jars
     assert jars.asked == asked
 
 
+@pytest.mark.slow
 def test_odd_captions(spice: Spice) -> None:
     dog = ["a", "dog", "barks"]
     brackets = ["a", "dog", "-lrb-", "-rrb-", "barks", "at", '"', "o'clock", "\\", "/", "é", "犬", "😀", "{}"]
@@ -93,12 +97,14 @@ def test_odd_captions(spice: Spice) -> None:
     assert spice.score([], []).shape == (0,)
 
 
+@pytest.mark.slow
 def test_a_long_caption_is_parsed(spice: Spice) -> None:
     words = ["a", "dog", "barks", "and"] * 8
     assert len(words) > LONG
     assert spice.score([words], [[words]]).tolist() == [1]
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_run(spice: Spice) -> None:
     captions = [f"a dog barks at {number} cats".split() for number in range(4)]
     killed: list[int] = []
@@ -117,6 +123,7 @@ def test_a_worker_killed_in_mid_run(spice: Spice) -> None:
     assert scores.tolist() == [1] * 4
 
 
+@pytest.mark.slow
 def test_a_caption_that_takes_too_much_memory(
     jars: Jars, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,11 +135,13 @@ def test_a_caption_that_takes_too_much_memory(
     spice.close()
 
 
+@pytest.mark.slow
 def test_the_worker_ends_with_its_input(spice: Spice) -> None:
     ran = subprocess.run(spice._worker._command, input=b"", capture_output=True, timeout=60)
     assert (ran.returncode, ran.stdout) == (0, b"")
 
 
+@pytest.mark.slow
 def test_a_broken_worker_says_what_java_said(jars: Jars, tmp_path: Path) -> None:
     spice = Spice(Memory(tmp_path / "metrics.sqlite"), find=list)
     with pytest.raises(MetricError, match=r"SPICE ended with exit code 1, twice, .*Its last words: .*edu"):
