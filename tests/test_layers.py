@@ -31,8 +31,8 @@ ROOMS = {
     "model.adapters": "base identity mlp attention label_set",
     "model.words": "base random",
     "model ": "decoder caption_model torch_stepper",
-    "train": "store batches run history trainer few_bits export",
-    "cli": "terminal output formats caption score metrics train export main",
+    "train": "settings store batches run history trainer experiment evaluate few_bits export",
+    "cli": "terminal output formats caption score metrics train evaluate export main",
     " ": "__main__",
 }
 STAGES = [

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +55,6 @@ def score(
 ) -> None:
     """Score captions against references."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy.
-    from otoscribe.metrics import Scorer
     from otoscribe.text.tables import read_pairing
 
     inputs = (candidates, references)
@@ -65,22 +64,9 @@ def score(
         raise UsageError("--json and --per-clip write two files; give them different names.")
     names = None if metrics is None else [name.strip() for name in metrics.lower().split(",")]
     ours, theirs = read_pairing(Path(candidates), Path(references))
-    with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
-        warnings.simplefilter("always", MetricWarning)
-        try:
-            with Scorer(theirs, names, threads=threads, progress=bars.show) as scorer:
-                scores = scorer.score(ours)
-        except KeyboardInterrupt:
-            print(
-                "Interrupted. What SPICE and METEOR answered is kept; the same command goes on from there.",
-                file=sys.stderr,
-            )
-            raise
-    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(ours, theirs)):
-        print(terminal.printable(sentence), file=sys.stderr)
+    scores = scores_of(ours, theirs, names, threads)
     with contextlib.ExitStack() as told:  # everything, also if one step of it fails
-        texts = _texts(theirs, "references"), _texts(ours, "candidates")
-        told.callback(lambda: sys.stdout.writelines([*_table(scores), "\n", *_described(scores, *texts)]))
+        told.callback(lambda: sys.stdout.writelines(report(scores, ours, theirs)))
         # Before the table, whose reader may be gone.
         if csv_output:
             told.callback(csv_output.write, _csv(scores))
@@ -88,6 +74,37 @@ def score(
             told.callback(json_output.write, [_json(scores)])
     if names is not None and scores.missing:
         raise typer.Exit(1)
+
+
+def scores_of(
+    candidates: "Captions",
+    references: "Captions",
+    metrics: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> "Scores":
+    """Score captions while showing on standard error how far that is, and what makes the scores doubtful."""
+    from otoscribe.metrics import Scorer
+
+    with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("always", MetricWarning)
+        try:
+            with Scorer(references, metrics, threads=threads, progress=bars.show) as scorer:
+                scores = scorer.score(candidates)
+        except KeyboardInterrupt:
+            print(
+                "Interrupted. What SPICE and METEOR answered is kept; the same command goes on from there.",
+                file=sys.stderr,
+            )
+            raise
+    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(candidates, references)):
+        print(terminal.printable(sentence), file=sys.stderr)
+    return scores
+
+
+def report(scores: "Scores", candidates: "Captions", references: "Captions") -> list[str]:
+    """Return the lines of scores that a person reads, and what was scored."""
+    texts = _texts(references, "references"), _texts(candidates, "candidates")
+    return [*_table(scores), "\n", *_described(scores, *texts)]
 
 
 def _doubts(candidates: "Captions", references: "Captions") -> Iterator[str]:
