@@ -13,9 +13,30 @@ from otoscribe.version import __version__
 if TYPE_CHECKING:
     import os
 
-    from otoscribe.listen.captioner import Candidate, Caption, Captioner, Failure
+    from otoscribe.bundle.bundle import EncodedClip
+    from otoscribe.listen.captioner import Captioner
+    from otoscribe.listen.results import Candidate, Caption, Failure
+    from otoscribe.search.options import Search
 
-__all__ = ["Candidate", "Caption", "Captioner", "Failure", "__version__", "caption"]
+__all__ = [
+    "Candidate",
+    "Caption",
+    "Captioner",
+    "EncodedClip",
+    "Failure",
+    "Search",
+    "__version__",
+    "caption",
+]
+
+_HOMES = {
+    "Candidate": "listen.results",
+    "Caption": "listen.results",
+    "Captioner": "listen.captioner",
+    "EncodedClip": "bundle.bundle",
+    "Failure": "listen.results",
+    "Search": "search.options",
+}
 
 _default: "Captioner | None" = None
 
@@ -43,6 +64,6 @@ def caption(path: "str | os.PathLike[str]", *, beam: int | None = None, candidat
 
 def __getattr__(name: str) -> Any:
     # Loaded when asked for, so that `import otoscribe` does not wait for numpy and ONNX Runtime.
-    if name in __all__:
-        return getattr(importlib.import_module("otoscribe.listen.captioner"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"otoscribe.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'otoscribe' has no attribute {name!r}")

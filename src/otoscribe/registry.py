@@ -1,39 +1,97 @@
-"""Named variants: one file registers one variant, and nothing else needs to change."""
+"""Named variants: one file is one variant, imported when it is asked for; others' code adds its own.
 
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+A name is one of three things:
 
-from otoscribe.errors import unknown_name
+    yamnet               the file of that name in the variants' folder
+    birdnet              an entry point that an installed package declares
+    my_module:MyEncoder  a class in any module that Python finds, or in a file of the current folder
+"""
+
+import importlib
+import importlib.metadata
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, Generic, TypeVar, cast
+
+from otoscribe.errors import UsageError, unknown_name
 
 T = TypeVar("T")
 
+BASE = "base"
+"""The file of a variants' folder that holds their interface and is no variant."""
+
 
 class Registry(Generic[T]):
-    """The variants of one kind (encoders, adapters, word embeddings) by name, in order of registration."""
+    """The variants of one kind (encoders, adapters, word embeddings) by name.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: what a variant is, in the singular ("adapter"), for errors.
+        base: the class that every variant extends.
+        package: the folder of the variants, as a module; the group of entry points has the same name.
+    """
+
+    def __init__(self, kind: str, base: type[Any], package: str) -> None:
         self.kind = kind
-        self._variants: dict[str, T] = {}
-
-    def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files its argument under `name`, which must be new."""
-
-        def add(variant: T) -> T:
-            if name in self._variants:
-                raise ValueError(f"The {self.kind} {name!r} is registered twice.")
-            self._variants[name] = variant
-            return variant
-
-        return add
-
-    def __getitem__(self, name: str) -> T:
-        """Return the variant called `name`; an unknown name is a `UsageError` that lists the known ones."""
-        if name not in self._variants:
-            raise unknown_name(self.kind, name, self._variants)
-        return self._variants[name]
+        self._base = base
+        self._package = package
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._variants)
+        """Yield the names of all files and entry points, a to z, without importing any."""
+        yield from sorted({*self._files(), *self._entry_points()})
 
-    def __len__(self) -> int:
-        return len(self._variants)
+    def __getitem__(self, name: str) -> type[T]:
+        """Return the variant called `name`; a name with a colon runs the code of that module.
+
+        Raises:
+            UsageError: there is none of that name, it cannot be imported, or it is no variant of this kind.
+        """
+        if ":" in name:
+            module, _, attribute = name.partition(":")
+            return self._checked(name, getattr(self._imported(name, module), attribute, None))
+        if name in self._files():
+            return self._defined_in(importlib.import_module(f"{self._package}.{name}"))
+        if entry := self._entry_points().get(name):
+            return self._checked(name, getattr(self._imported(name, entry.module), entry.attr, None))
+        raise unknown_name(self.kind, name, self)
+
+    def _files(self) -> set[str]:
+        folder = importlib.import_module(self._package).__path__
+        return {module.name for module in pkgutil.iter_modules(folder)} - {BASE}
+
+    def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
+        return {entry.name: entry for entry in importlib.metadata.entry_points(group=self._package)}
+
+    def _imported(self, name: str, module: str) -> ModuleType:
+        # Behind everything else, so that a file of the current folder hides no module.
+        sys.path.append(os.getcwd())  # noqa: PTH109 (the path is a string)
+        try:
+            return importlib.import_module(module)
+        except Exception as error:  # whatever the module's own code raises
+            reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+            raise UsageError(f"The {self.kind} {name!r} cannot be imported: {reason}.") from error
+        finally:
+            sys.path.pop()
+
+    def _checked(self, name: str, variant: object) -> type[T]:
+        if not (inspect.isclass(variant) and issubclass(variant, self._base)):
+            raise UsageError(
+                f"{name!r} is no {self.kind}: name a class that extends "
+                f"{self._base.__module__}.{self._base.__name__}, as MODULE:CLASS."
+            )
+        return cast(type[T], variant)
+
+    def _defined_in(self, module: ModuleType) -> type[T]:
+        """Return the one variant that a file of the folder defines."""
+        (variant,) = (
+            member
+            for member in vars(module).values()
+            if inspect.isclass(member)
+            and issubclass(member, self._base)
+            and member.__module__ == module.__name__
+            and not inspect.isabstract(member)
+        )
+        return cast(type[T], variant)

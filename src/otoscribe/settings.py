@@ -6,17 +6,17 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever a setting's meaning changes, so that old run ids never pass for new ones."""
 
 
-class Settings(BaseModel):
+class Frozen(BaseModel):
     """Base of every settings object: immutable, no unknown keys, no coercion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-def run_id(settings: Settings) -> str:
+def run_id(settings: Frozen) -> str:
     """Return 12 hexadecimal digits that name `settings` as fully resolved, defaults included."""
     # As any: a field declared by a base class must not leave out what the settings in it add to the base.
     values = settings.model_dump(mode="json", serialize_as_any=True)

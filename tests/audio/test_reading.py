@@ -7,7 +7,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otoscribe.audio import reading
+from otoscribe.audio import reading, sndfile
 from otoscribe.errors import AudioError, UsageError
 from support.recordings import BROKEN, broken, noise, write
 
@@ -42,14 +42,14 @@ def test_channels_are_averaged(
 ) -> None:
     samples = noise(1, length, channels, seed)
     path = write(tmp_path_factory.getbasetemp() / "mean.wav", samples, 8000, subtype="FLOAT")
-    recording = reading.read(path)
+    recording = reading.load(path, 8000)
     np.testing.assert_allclose(recording.waveform, samples.mean(axis=1), atol=1e-6)
     assert recording.seconds == length / 8000
 
 
 def test_integers_are_scaled_to_one(tmp_path: Path) -> None:
     samples = np.array([-32768, -16384, 0, 16384, 32767], dtype=np.int16)
-    waveform = reading.read(write(tmp_path / "int.wav", samples)).waveform
+    waveform = reading.load(write(tmp_path / "int.wav", samples), 16000).waveform
     np.testing.assert_array_equal(waveform, samples / np.float32(32768))
 
 
@@ -94,10 +94,52 @@ def test_name_that_is_no_text(tmp_path: Path) -> None:
     assert reading.load(path, 8000).seconds == pytest.approx(0.1)
 
 
-def test_beyond_one_is_scaled_down_as_a_whole(tmp_path: Path) -> None:
-    samples = np.array([0.0, 8000.0, -32768.0, 16384.0], dtype=np.float32)
-    waveform = reading.read(write(tmp_path / "loud.wav", samples, subtype="FLOAT")).waveform
-    np.testing.assert_allclose(waveform, samples / 32768)
+def test_beyond_one_is_clipped(tmp_path: Path) -> None:
+    samples = np.array([0.0, 0.5, -32768.0, 1.5, -0.25], dtype=np.float32)
+    waveform = reading.load(write(tmp_path / "loud.wav", samples, subtype="FLOAT"), 16000).waveform
+    np.testing.assert_allclose(waveform, np.clip(samples, -1, 1))
+
+
+def test_a_wild_sample_is_clipped_before_it_spreads(tmp_path: Path) -> None:
+    wild, clipped = noise(1, 44100), noise(1, 44100)
+    wild[20000], clipped[20000] = 1e6, 1.0
+    found, expected = (
+        reading.load(write(tmp_path / "a.wav", samples, 44100, subtype="FLOAT"), 16000).waveform
+        for samples in (wild, clipped)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seconds=st.floats(1e-6, 3), length=st.integers(1, 30_000), rate=st.sampled_from([8000, 16000, 44100, 999])
+)
+def test_a_stream_holds_the_samples_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, seconds: float, length: int, rate: int
+) -> None:
+    seconds = max(seconds, length / 16000 / 100)  # at most about a hundred blocks
+    path = write(tmp_path_factory.getbasetemp() / "s.wav", 20 * noise(1, length, 2), 8000, subtype="FLOAT")
+    if rate == 999:
+        with pytest.raises(UsageError):
+            next(reading.stream(path, rate, seconds))
+        return
+    blocks = list(reading.stream(path, rate, seconds))
+    whole = reading.load(path, rate).waveform
+    np.testing.assert_array_equal(np.concatenate(blocks), whole)
+    size = max(1, round(seconds * rate))
+    assert all(len(block) == size for block in blocks[:-1])
+    assert 0 < len(blocks[-1]) <= size
+    assert np.abs(whole).max() <= 1
+
+
+def test_a_stream_says_what_is_wrong_where_it_lies(tmp_path: Path) -> None:
+    samples = noise(3, 16000)
+    samples[40000] = np.nan
+    blocks = reading.stream(write(tmp_path / "nan.wav", samples, subtype="FLOAT"), 8000, 0.5)
+    with pytest.raises(AudioError, match="not finite"):
+        list(blocks)
+    with pytest.raises(AudioError, match="holds no samples"):
+        list(reading.stream(write(tmp_path / "empty.wav", np.zeros((0, 1))), 8000, 0.5))
 
 
 def test_length_unknown_to_a_recorder_in_a_pipe_is_no_damage(tmp_path: Path) -> None:
@@ -150,7 +192,7 @@ def test_wav_whose_header_was_never_finished_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "said"), BROKEN.items())
 def test_broken_files_are_refused_in_a_sentence(tmp_path: Path, kind: str, said: str) -> None:
     path = broken(tmp_path, kind)
-    for attempt in (lambda: reading.load(path, 16000), lambda: reading.read(path)):
+    for attempt in (lambda: reading.load(path, 16000), lambda: list(reading.stream(path, 16000, 1))):
         with pytest.raises(AudioError) as error:
             attempt()
         message = str(error.value)
@@ -246,7 +288,7 @@ def test_example_recordings() -> None:
     assert len(paths) >= 6
     assert sum(path.stat().st_size for path in paths) < 1_500_000
     for path in paths:
-        recording = reading.read(path)
+        recording = reading.load(path, 16000)
         assert recording.sample_rate == 16000
         assert 5 <= recording.seconds <= 10
         assert 0.6 < np.abs(recording.waveform).max() <= 0.71
@@ -254,7 +296,7 @@ def test_example_recordings() -> None:
 
 def test_seeking_to_nowhere_stays(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"0123456789")
-    with reading._regular_file(tmp_path / "a") as raw:
+    with sndfile._regular_file(tmp_path / "a") as raw:
         assert raw.seek(4) == 4
         assert [raw.seek(-5), raw.seek(-1, 7), raw.seek(2**70)] == [4, 4, 4]
         assert raw.read(2) == b"45"

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import os
 import shutil
@@ -13,7 +12,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otoscribe.bundle.bundle import FILES, MANIFEST, Bundle, write_manifest
+from otoscribe.bundle.bundle import Bundle
+from otoscribe.bundle.manifest import CARD, FILES, MANIFEST, write_manifest
 from otoscribe.errors import BundleError, UsageError
 from otoscribe.text.vocabulary import Vocabulary
 from support.tiny_bundle import SEARCH, WORDS, write_step, write_tiny_bundle
@@ -41,7 +41,7 @@ def rewrite_manifest(folder: Path, **changes: object) -> None:
 
 def seal(folder: Path, **changes: object) -> None:
     """Write a manifest that fits the files, so that only what is tested is wrong."""
-    options = {"name": "t", "version": "1", "sample_rate": 8000, "minimum_seconds": 0.5, "settings": {}}
+    options = {"name": "t", "version": "1", "sample_rate": 8000, "frame_seconds": 0.1, "settings": {}}
     write_manifest(folder, search=SEARCH, **(options | changes))
 
 
@@ -70,9 +70,9 @@ def test_any_flipped_byte_is_refused(
     except BundleError as error:
         assert str(folder) in str(error)  # noqa: PT017
     else:
-        # One kind of blank between the manifest's values may become another; no value may.
+        # The manifest's own values may be edited, as long as they are possible ones.
         assert name == MANIFEST
-        assert manifest == Bundle.open(tiny).manifest
+        assert manifest.files == Bundle.open(tiny).manifest.files
 
 
 @pytest.mark.parametrize("name", [MANIFEST, *FILES])
@@ -96,12 +96,25 @@ def test_incomplete_bundles_are_refused(copy: Path, name: str, damage: str) -> N
     assert str(error.value).endswith(".")
 
 
-def test_extra_files_are_refused_and_hidden_ones_ignored(copy: Path) -> None:
-    (copy / ".DS_Store").write_bytes(b"\0")
+def test_what_else_lies_in_the_folder_is_no_matter(copy: Path) -> None:
+    """A hub's snapshot holds a licence, pictures and settings of its own."""
+    for name in (".gitattributes", "LICENSE", "config.json"):
+        (copy / name).write_bytes(b"\0")
+    (copy / "pictures").mkdir()
     assert Bundle.open(copy)
-    (copy / "weights.bin").write_bytes(b"\0")
-    with pytest.raises(BundleError, match=r"holds 'weights.bin', which is no part of a model"):
-        Bundle.open(copy)
+
+
+def test_the_card_may_be_edited_or_missing(copy: Path) -> None:
+    (copy / CARD).write_bytes(b"# Our own \xff")
+    assert Bundle.open(copy).card.startswith("# Our own")
+    (copy / CARD).unlink()
+    assert Bundle.open(copy).card == ""
+
+
+def test_the_default_decoding_may_be_edited(copy: Path) -> None:
+    chosen = json.loads((copy / MANIFEST).read_text("utf-8"))["search"]
+    rewrite_manifest(copy, search=chosen | {"beam": 7})
+    assert Bundle.open(copy).manifest.search.beam == 7
 
 
 @pytest.mark.parametrize(
@@ -109,7 +122,7 @@ def test_extra_files_are_refused_and_hidden_ones_ignored(copy: Path) -> None:
 )
 def test_file_names_cannot_leave_the_folder(copy: Path, name: str) -> None:
     files = json.loads((copy / MANIFEST).read_text("utf-8"))["files"]
-    rewrite_manifest(copy, files=files | {name: files["card.md"]})
+    rewrite_manifest(copy, files=files | {name: files["step.onnx"]})
     with pytest.raises(BundleError, match="must list exactly"):
         Bundle.open(copy)
 
@@ -117,17 +130,17 @@ def test_file_names_cannot_leave_the_folder(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "has format 2; this otoscribe reads format 1"),
+        ({"format": 1}, "has format 1; this otoscribe reads format 2"),
         ({"format": "1"}, "has format '1'"),
         ({"name": 5}, "not valid at 'name'"),
         ({"unknown": 1}, "not valid at 'unknown'"),
         ({"sample_rate": 0}, "not valid at 'sample_rate'"),
         ({"sample_rate": 16000.0}, "not valid at 'sample_rate'"),
-        ({"minimum_seconds": -1}, "not valid at 'minimum_seconds'"),
-        ({"minimum_seconds": 1e9}, "not valid at 'minimum_seconds'"),
-        ({"search": {}}, "not valid at 'search.beam'"),
+        ({"frame_seconds": 0}, "not valid at 'frame_seconds'"),
+        ({"frame_seconds": 1e9}, "not valid at 'frame_seconds'"),
+        ({"search": {"beams": 2}}, "impossible search: The search cannot be read at 'beams'"),
+        ({"search": 3}, "impossible search"),
         ({"files": {}}, "must list exactly"),
-        ({"name": "another"}, "was changed since it was written"),
     ],
 )
 def test_manifest_is_validated(copy: Path, changes: dict[str, object], said: str) -> None:
@@ -190,14 +203,14 @@ def test_impossible_threads(tiny: Path, threads: object) -> None:
         Bundle.open(tiny, threads)
 
 
-def test_memory_that_runs_out_is_named(bundle: Bundle) -> None:
+def test_memory_that_runs_out_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def run(self, outputs: object, inputs: object) -> None:
             raise RuntimeError("Non-zero status code returned while running Add node: std::bad_alloc")
 
-    full = dataclasses.replace(bundle, listener=Full())
+    monkeypatch.setattr(bundle.listener, "_session", Full())
     with pytest.raises(BundleError, match="needs more memory than there is; cut"):
-        full.listen(np.zeros(8000, dtype=np.float32))
+        bundle.listen([np.zeros(8000, dtype=np.float32)])
 
 
 def test_nothing_is_left_in_the_home_folder(tiny: Path, tmp_path: Path) -> None:
@@ -226,7 +239,7 @@ def test_graph_with_other_inputs_is_refused(copy: Path) -> None:
     model = onnx.load(copy / "listen.onnx")
     model.graph.input[0].name = model.graph.node[0].input[0] = "audio"
     for node in model.graph.node:
-        node.input[:] = ["audio" if name == "waveform" else name for name in node.input]
+        node.input[:] = ["audio" if name == "waveforms" else name for name in node.input]
     onnx.save(model, copy / "listen.onnx")
     seal(copy)
     with pytest.raises(BundleError, match="has the inputs"):
@@ -248,9 +261,9 @@ def test_swapped_graphs_are_refused(copy: Path) -> None:
 
 
 def test_manifest_is_not_written_for_an_incomplete_folder(copy: Path) -> None:
-    (copy / "card.md").unlink()
+    (copy / "step.onnx").unlink()
     before = (copy / MANIFEST).read_bytes()
-    with pytest.raises(BundleError, match=r"it has no card\.md"):
+    with pytest.raises(BundleError, match=r"it has no step\.onnx"):
         seal(copy)
     assert (copy / MANIFEST).read_bytes() == before
 
@@ -260,16 +273,41 @@ def test_manifest_is_not_written_with_a_value_that_would_be_refused(copy: Path) 
         seal(copy, sample_rate=1)
 
 
-def test_short_waveforms_are_extended_by_silence(bundle: Bundle) -> None:
-    short = np.ones(100, dtype=np.float32)
-    extended = np.concatenate([short, np.zeros(3900, dtype=np.float32)])
-    np.testing.assert_array_equal(bundle.listen(short).keys, bundle.listen(extended).keys)
-    assert bundle.listen(short).frames == 5
+def test_a_batch_is_heard_as_each_clip_alone(bundle: Bundle) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, (3, 4000)).astype(np.float32)
+    together = bundle.listen(list(noise))
+    for waveform, clip in zip(noise, together, strict=True):
+        (alone,) = bundle.listen([waveform])
+        np.testing.assert_allclose(clip.keys, alone.keys, atol=1e-6)
+        np.testing.assert_allclose(clip.values, alone.values, atol=1e-6)
+        assert (clip.seconds, clip.places, clip.sources) == (0.5, 6, None)
+    assert np.abs(together[0].keys - together[1].keys).max() > 1e-3
+
+
+def test_sources_come_with_the_places_that_they_belong_to(tmp_path: Path) -> None:
+    bundle = Bundle.open(write_tiny_bundle(tmp_path / "with sources", sources=True))
+    (clip,) = bundle.listen([np.ones(2000, dtype=np.float32)])
+    assert clip.sources is not None
+    np.testing.assert_allclose(clip.sources, [[0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 0.5]])
+
+
+def test_masked_places_are_left_out(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (2, 2, 3, 2, 4)  # layers, clips, places, heads, head_dim
+    keys = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    mask = np.array([[True, False, True], [True, True, True]])
+    found = {"memory_keys": keys, "memory_values": -keys, "memory_mask": mask}
+    monkeypatch.setattr(bundle.listener, "run", lambda inputs: found)
+    first, second = bundle.listen([np.zeros(800, dtype=np.float32)] * 2)
+    np.testing.assert_array_equal(first.keys, keys[:, 0, [0, 2]])
+    np.testing.assert_array_equal(second.values, -keys[:, 1])
+    mask[0] = False
+    with pytest.raises(BundleError, match="gave a memory of the shape"):
+        bundle.listen([np.zeros(800, dtype=np.float32)] * 2)
 
 
 def test_graph_that_fails_says_so(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="could not be run"):
-        bundle.listen(np.zeros((2, 8000), dtype=np.float32))
+        bundle.listener.run({"waveforms": np.zeros(8000, dtype=np.float32)})
 
 
 def test_step_graph_without_fixed_heads_is_refused(copy: Path) -> None:
@@ -280,5 +318,5 @@ def test_step_graph_without_fixed_heads_is_refused(copy: Path) -> None:
             node.type.tensor_type.shape.dim[3].dim_param = "heads"
     onnx.save(model, copy / "step.onnx")
     seal(copy)
-    with pytest.raises(BundleError, match="with fixed layers, heads and head_dim"):
+    with pytest.raises(BundleError, match="with one number each for head_dim, heads, layers"):
         Bundle.open(copy)

@@ -51,8 +51,12 @@ def networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileSe
     with FileServer() as server:
         server.files = {"/v1/detector.ckpt": b"one", "/main/model.safetensors": b"two"}
         files = [
-            PublishedFile(name, f"{server.url}{path}", None, hashlib.sha256(server.files[path]).hexdigest())
-            for name, path in zip(("detector.ckpt", "encoder.safetensors"), server.files, strict=True)
+            PublishedFile(
+                name, (f"{server.url}{path}",), None, f"sha256:{hashlib.sha256(content).hexdigest()}"
+            )
+            for name, (path, content) in zip(
+                ("detector.ckpt", "encoder.safetensors"), server.files.items(), strict=True
+            )
         ]
         monkeypatch.setattr("otoscribe.metrics.fense.networks.FILES", files)
         yield server

@@ -37,12 +37,8 @@ def real(memory: Tensor, mask: Tensor | None, row: int) -> Tensor:
     return memory[row] if mask is None else memory[row][mask[row]]
 
 
-def test_the_name_in_the_settings_is_the_registered_one(adapter: Adapter) -> None:
-    assert ADAPTERS[adapter.settings.name] is type(adapter)
-
-
 def test_memory_has_the_promised_width_and_a_mask_of_its_frames(adapter: Adapter) -> None:
-    memory, mask = adapter(*batch(clips(adapter), 0.0))
+    memory, mask, sources = adapter(*batch(clips(adapter), 0.0))
     assert memory.dtype == torch.float32
     assert memory.shape[0] == len(FRAMES)
     assert memory.shape[2] == adapter.width
@@ -50,33 +46,52 @@ def test_memory_has_the_promised_width_and_a_mask_of_its_frames(adapter: Adapter
         assert mask.dtype == torch.bool
         assert mask.shape == memory.shape[:2]
         assert mask.any(dim=1).all()
+    if sources is None:
+        assert memory.shape[1] == max(FRAMES)
+
+
+def test_sources_are_shares_of_real_frames(adapter: Adapter) -> None:
+    features, frames = batch(clips(adapter), 0.5)
+    memory, mask, sources = adapter(features, frames)
+    if sources is None:
+        return
+    assert sources.shape == (*memory.shape[:2], features.shape[1])
+    assert (sources >= 0).all()
+    assert (sources.transpose(1, 2)[~frames] == 0).all()
+    total = sources.sum(-1)
+    assert (((total - 1).abs() < 1e-5) | (total == 0)).all()
+    for row, clip in enumerate(clips(adapter)):
+        _, alone_mask, alone_sources = adapter(clip[None], None)
+        torch.testing.assert_close(
+            real(sources, mask, row)[:, : len(clip)], real(alone_sources, alone_mask, 0)
+        )
 
 
 def test_a_batch_gives_what_each_clip_alone_gives(adapter: Adapter) -> None:
-    memory, mask = adapter(*batch(clips(adapter), 0.0))
+    memory, mask, _ = adapter(*batch(clips(adapter), 0.0))
     for row, clip in enumerate(clips(adapter)):
-        alone, alone_mask = adapter(clip[None], None)
+        alone, alone_mask, _ = adapter(clip[None], None)
         torch.testing.assert_close(real(memory, mask, row), real(alone, alone_mask, 0), rtol=1e-5, atol=1e-5)
 
 
 def test_what_stands_in_padded_frames_changes_nothing(adapter: Adapter) -> None:
-    memory, mask = adapter(*batch(clips(adapter), 0.0))
-    other, other_mask = adapter(*batch(clips(adapter), 0.9))
+    memory, mask, _ = adapter(*batch(clips(adapter), 0.0))
+    other, other_mask, _ = adapter(*batch(clips(adapter), 0.9))
     for row in range(len(FRAMES)):
         assert torch.equal(real(memory, mask, row), real(other, other_mask, row))
 
 
 def test_memory_depends_on_real_frames(adapter: Adapter) -> None:
     features = clips(adapter)
-    memory, _ = adapter(features[0][None], None)
-    other, _ = adapter(1.0 - features[0][None], None)
+    memory, *_ = adapter(features[0][None], None)
+    other, *_ = adapter(1.0 - features[0][None], None)
     assert memory.shape != other.shape or not torch.equal(memory, other)
 
 
 def test_gradient_reaches_every_weight_and_no_padded_frame(adapter: Adapter) -> None:
     padded, mask = batch(clips(adapter), 0.5)
     padded.requires_grad_(True)
-    memory, memory_mask = adapter.train()(padded, mask)
+    memory, memory_mask, _ = adapter.train()(padded, mask)
     torch.manual_seed(3)
     values = torch.cat([real(memory, memory_mask, row).flatten() for row in range(len(FRAMES))])
     (values * torch.randn_like(values)).sum().backward()

@@ -6,13 +6,14 @@ import io
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from otoscribe.errors import DownloadError
-from otoscribe.fetch.published import PublishedFile, download, keep
-from otoscribe.fetch.remote import RangesRefusedError, RemoteFile
+from otoscribe.fetch.published import PublishedFile, copy, download, keep
+from otoscribe.fetch.remote import RangesRefusedError, RemoteFile, UnreachableError
 from support.file_server import FileServer
 
 pytest.importorskip("requests", reason="requests comes with otoscribe[metrics]")
@@ -34,11 +35,12 @@ def file(server: FileServer) -> PublishedFile:
 
 
 def published(server: FileServer, name: str, content: bytes) -> PublishedFile:
-    return PublishedFile(name, f"{server.url}/a.jar", len(content), hashlib.sha256(content).hexdigest())
+    checksum = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return PublishedFile(name, (f"{server.url}/a.jar",), len(content), checksum)
 
 
 def unsized(file: PublishedFile) -> PublishedFile:
-    return PublishedFile(file.name, file.url, None, file.sha256)
+    return replace(file, bytes=None)
 
 
 def names_in(folder: Path) -> list[str]:
@@ -269,10 +271,109 @@ def test_content_from_elsewhere_is_kept_if_it_is_what_was_published(
     assert file.is_whole_in(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "checksum",
+    [
+        "sha256:95d09f2b10159347eece71399a7e2e907ea3df4f",  # of another length
+        "sha1:95d09f2b10159347eece71399a7e2e907ea3df4f",
+        "SHA256:" + 64 * "0",
+        64 * "0",
+        "",
+    ],
+)
+def test_a_checksum_of_an_unknown_kind_is_refused(checksum: str) -> None:
+    with pytest.raises(ValueError, match="checksum of an unknown kind"):
+        PublishedFile("a.jar", ("http://nowhere.invalid",), None, checksum)
+
+
+def test_a_file_has_an_address() -> None:
+    with pytest.raises(ValueError, match="no address"):
+        PublishedFile("a.jar", (), None, "sha256:" + 64 * "0")
+
+
+@pytest.mark.parametrize(
+    "checksum",
+    [  # of "hello world" and a line feed, as `sha256sum`, `md5sum` and `git hash-object` print them
+        "sha256:a948904f2f0f479b8f8197694b30184b0d2ed1c1cd2a1ec0fb85d299a192a447",
+        "md5:6f5902ac237024bdd0c176cb93063dc4",
+        "git:3b18e512dba79e4c8300dd08aeb37f8e728b8dad",
+    ],
+)
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_checksum_of_every_kind(server: FileServer, tmp_path: Path, checksum: str, sized: bool) -> None:
+    server.files["/a.jar"] = b"hello world\n"
+    file = PublishedFile("a.jar", (f"{server.url}/a.jar",), 12 if sized else None, checksum)
+    assert not file.is_whole_in(tmp_path)
+    download(file, tmp_path)
+    assert file.is_whole_in(tmp_path)
+    (tmp_path / "a.jar").write_bytes(b"hello World\n")
+    assert not file.is_whole_in(tmp_path)
+    server.files["/a.jar"] = b"hello World\n"
+    with pytest.raises(DownloadError, match=rf"not what was published: its checksum is not {checksum}\."):
+        download(file, tmp_path)
+
+
+def mirrored(server: FileServer, file: PublishedFile, *first: str) -> PublishedFile:
+    return replace(file, urls=(*(f"{server.url}{path}" for path in first), *file.urls))
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_the_next_address_is_for_when_one_fails(
+    server: FileServer, file: PublishedFile, tmp_path: Path, sized: bool
+) -> None:
+    server.files["/old.jar"] = b"another version"
+    wanted = mirrored(server, file, "/gone.jar", "/old.jar")
+    download(wanted if sized else unsized(wanted), tmp_path)
+    assert file.is_whole_in(tmp_path)
+    assert names_in(tmp_path) == ["a.jar"]
+
+
+def test_the_next_address_goes_on_where_one_broke_off(
+    server: FileServer, file: PublishedFile, tmp_path: Path
+) -> None:
+    server.files["/short.jar"] = CONTENT[:100_000]
+    download(mirrored(server, file, "/short.jar"), tmp_path)
+    assert file.is_whole_in(tmp_path)
+    assert server.asked[-1] == f"bytes=100000-{len(CONTENT) - 1}"
+
+
+def test_every_address_that_failed_is_named(server: FileServer, file: PublishedFile, tmp_path: Path) -> None:
+    del server.files["/a.jar"]
+    wanted = mirrored(server, file, "/b.jar")
+    with pytest.raises(UnreachableError, match=r"/b\.jar answers 404 .*/a\.jar answers 404 "):
+        download(wanted, tmp_path)
+    server.files["/b.jar"] = b"another version"
+    with pytest.raises(DownloadError, match=r"/b\.jar .*/a\.jar answers 404 "):
+        download(wanted, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["deep/a.jar", "a.jar", "b 1.jar", "content"])
+def test_a_copy_may_have_the_name_that_a_browser_gave_it(
+    file: PublishedFile, tmp_path: Path, name: str
+) -> None:
+    wanted = replace(file, urls=("http://x.invalid/b%201.jar?download=1", "http://x.invalid/content#1"))
+    source = tmp_path / "downloads"
+    (source / name).parent.mkdir(parents=True)
+    (source / name).write_bytes(CONTENT)
+    if name == "content":
+        (source / "a.jar").write_bytes(b"something else")
+    copy(wanted, tmp_path / "cache", source)
+    assert wanted.is_whole_in(tmp_path / "cache")
+
+
+def test_a_copy_of_something_else_or_nothing_is_an_error(file: PublishedFile, tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=rf"has no deep/a\.jar or a\.jar\. Copy {file.urls[0]} there\."):
+        copy(file, tmp_path / "cache", tmp_path)
+    (tmp_path / "a.jar").write_bytes(CONTENT[1:])
+    with pytest.raises(DownloadError, match=r"deep/a\.jar from .* is not what was published"):
+        copy(file, tmp_path / "cache", tmp_path)
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_remote_file_reads_as_a_local_one(server: FileServer, file: PublishedFile) -> None:
     local = io.BytesIO(CONTENT)
     chance = random.Random(1)
-    with RemoteFile(file.url, len(CONTENT)) as remote, io.BufferedReader(remote, 5000) as buffered:
+    with RemoteFile(file.urls[0], len(CONTENT)) as remote, io.BufferedReader(remote, 5000) as buffered:
         for _ in range(60):
             whence = chance.choice((0, 1, 2))
             offset = {0: chance.randrange(310_000), 1: chance.randrange(4000), 2: -chance.randrange(9000)}
@@ -284,7 +385,7 @@ def test_a_remote_file_reads_as_a_local_one(server: FileServer, file: PublishedF
 
 def test_a_remote_file_survives_cuts_and_needs_ranges(server: FileServer, file: PublishedFile) -> None:
     server.cut = 20_000
-    with RemoteFile(file.url, len(CONTENT)) as remote:
+    with RemoteFile(file.urls[0], len(CONTENT)) as remote:
         remote.seek(1234)
         assert remote.read(50_000) == CONTENT[1234:51_234]
         assert len(server.asked) == 3

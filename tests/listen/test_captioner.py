@@ -2,6 +2,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 import otoscribe
 from otoscribe.errors import AudioError, BundleError, UsageError
 from otoscribe.listen import captioner as module
-from otoscribe.listen.captioner import Caption, Captioner, Failure
+from otoscribe.listen.captioner import Captioner
+from otoscribe.listen.results import Caption, Failure
+from otoscribe.search.rules import Never
 from support.tiny_bundle import write_tiny_bundle
 
 
@@ -89,21 +92,21 @@ def test_a_batch_equals_each_alone_in_order(
             assert same(result, captioner.caption(path, beam=beam))
 
 
-@pytest.mark.parametrize(("clips", "frames"), [(1, 10**6), (3, 10**6), (16, 20)])
+@pytest.mark.parametrize(("clips", "seconds"), [(1, 600), (3, 600), (16, 6)])
 def test_how_clips_are_grouped_changes_nothing(
-    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, clips: int, frames: int
+    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, clips: int, seconds: int
 ) -> None:
     expected = list(captioner.caption_many(recordings))
     sizes = []
-    decoded = Captioner._decoded
+    decode = Captioner.decode
 
-    def counted(self: Captioner, heard: list, settings: object) -> list[Caption]:
-        sizes.append(len(heard))
-        return decoded(self, heard, settings)
+    def counted(self: Captioner, clips: list, settings: object) -> list[Caption]:
+        sizes.append(len(clips))
+        return decode(self, clips, settings)
 
-    monkeypatch.setattr(Captioner, "_decoded", counted)
+    monkeypatch.setattr(Captioner, "decode", counted)
     monkeypatch.setattr(module, "_CLIPS", clips)
-    monkeypatch.setattr(module, "_FRAMES", frames)
+    monkeypatch.setattr(module, "_SECONDS", seconds)
     results = list(captioner.caption_many(recordings))
     assert all(same(one, other) for one, other in zip(results, expected, strict=True))
     assert len(sizes) > 2
@@ -142,9 +145,16 @@ def test_integers_and_lists_are_heard_like_numbers_in_range(captioner: Captioner
 
 
 def test_waveform_is_left_as_it_was(captioner: Captioner) -> None:
-    loud = np.full(8000, 5, dtype=np.float32)
+    loud = np.tile(np.float32([0.5, 0.1, -5]), 3000)
     captioner.caption_waveform(loud, 8000)
-    assert (loud == 5).all()
+    assert (loud[2::3] == -5).all()
+
+
+def test_one_wild_sample_leaves_the_rest_as_it_is(captioner: Captioner) -> None:
+    samples = np.sin(np.arange(8000) / 3) * 0.5
+    clipped = samples.copy()
+    samples[4000], clipped[4000] = 1e9, 1.0
+    assert captioner.caption_waveform(samples, 8000) == captioner.caption_waveform(clipped, 8000)
 
 
 @pytest.mark.parametrize(
@@ -154,6 +164,7 @@ def test_waveform_is_left_as_it_was(captioner: Captioner) -> None:
         (np.zeros(0), "is empty"),
         (np.array([0, np.nan]), "not finite"),
         (np.array([0, 1e300]), "not finite"),
+        (np.full(100, 3000.0), "divide them by the largest"),
         (np.array([0, 1j]), "complex128 cannot be heard"),
         ([0, 1, 2], "int64 cannot be heard"),
         (["a"], "cannot be heard"),
@@ -210,14 +221,14 @@ def test_what_cannot_be_decoded_fails_alone(
     captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     expected = list(captioner.caption_many(recordings))
-    search = module.search
+    search = module.search_captions
 
-    def limited(stepper: module.OnnxStepper, settings: object) -> object:
-        if max(memory.frames for memory in stepper._memories) > 40:
+    def limited(stepper: module.OnnxStepper, *settings: object) -> object:
+        if stepper.start().memory_mask.shape[1] > 40:
             raise error
-        return search(stepper, settings)
+        return search(stepper, *settings)
 
-    monkeypatch.setattr(module, "search", limited)
+    monkeypatch.setattr(module, "search_captions", limited)
     results = list(captioner.caption_many(recordings))
     for index, result in enumerate(results):
         if index == 3:
@@ -233,27 +244,43 @@ def test_wide_beams_decode_fewer_clips_together(
 ) -> None:
     sizes = []
 
-    def counted(stepper: module.OnnxStepper, settings: object) -> list:
+    def counted(stepper: module.OnnxStepper, *_: object) -> list:
         sizes.append(stepper.clips)
         raise BundleError("Enough.")
 
-    monkeypatch.setattr(module, "search", counted)
+    monkeypatch.setattr(module, "search_captions", counted)
     list(captioner.caption_many(recordings * 2, beam=beam))
     assert max(sizes) == clips
 
 
-def test_what_waits_is_captioned_before_a_long_recording_is_listened_to(
-    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_listening_and_decoding_apart_give_what_captioning_gives(
+    captioner: Captioner, recordings: list[Path]
 ) -> None:
-    monkeypatch.setattr(module, "_LONG_SECONDS", 4)
-    listened = []
-    monkeypatch.setattr(
-        Captioner,
-        "_listened",
-        lambda self, file, sound, do=Captioner._listened: (listened.append(file), do(self, file, sound))[1],
-    )
-    next(captioner.caption_many(recordings))
-    assert listened == [str(path) for path in recordings[:3]]
+    clips = [captioner.listen(*soundfile.read(path)) for path in recordings[:3]]
+    together = captioner.decode(clips, captioner.own_search(beam=5, candidates=2))
+    for path, caption in zip(recordings, together, strict=False):
+        expected = captioner.caption(path, beam=5, candidates=2)
+        assert same(replace(caption, file=expected.file), expected)
+    # What was heard once may be decoded in many ways.
+    (first,) = captioner.decode(clips[:1], captioner.own_search())
+    (other,) = captioner.decode(clips[:1], captioner.own_search(), [Never((4, 5, 6))])
+    said = {word for word, _ in other.candidates[0].words}
+    assert first.caption != other.caption
+    assert not said & {"a", "dog", "barks"}
+
+
+def test_attention_says_when_each_word_was_heard(tmp_path: Path, captioner: Captioner) -> None:
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    clip = captioner.listen(samples, 8000)
+    attention = captioner.attention(clip, "a dog barks")
+    assert attention.shape == (3, 11)
+    np.testing.assert_allclose(attention.sum(axis=1), 1, atol=1e-5)
+    # Each place comes from its own frame and the next one by halves, the last one from half a frame.
+    spread = Captioner(write_tiny_bundle(tmp_path / "spread", sources=True))
+    moved = spread.attention(spread.listen(samples, 8000), "a dog barks")
+    halves = attention / 2
+    halves[:, 1:] += attention[:, :-1] / 2
+    np.testing.assert_allclose(moved, halves, atol=1e-5)
 
 
 def test_too_long_recordings_fail_alone(

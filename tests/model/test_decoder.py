@@ -1,12 +1,15 @@
 """The decoder against PyTorch's own blocks, and the properties that decoding rests on."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from otoscribe.bundle.graphs import Cache
 from otoscribe.errors import SettingsError
 from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
-from otoscribe.model.decoder import PRESETS, Block, Decoder, DecoderSettings
+from otoscribe.model.decoder import Block, Decoder, DecoderSettings
 
 SMALL = DecoderSettings(d_model=16, heads=2, head_dim=8, ff=24, blocks=3)
 VOCABULARY = 11
@@ -75,7 +78,7 @@ def test_block_equals_torch_decoder_layer() -> None:
         memory_key_padding_mask=~mask,
     )
     inward = ours.attend_words(x, *ours.self_attention.keys_values(x), causal=True)
-    outward = ours.attend_memory(inward, *ours.cross_attention.keys_values(memory), mask[:, None, None])
+    outward, _ = ours.attend_memory(inward, *ours.cross_attention.keys_values(memory), mask[:, None, None])
     torch.testing.assert_close(outward, expected)
 
 
@@ -126,14 +129,18 @@ def test_step_by_step_with_cache_equals_the_whole_sequence(positions: bool) -> N
     words, memory, mask, _ = batch()
     made = decoder(SMALL.model_copy(update={"positions": positions}))
     beams = torch.stack([words[:3], words[1:]], dim=1)  # [clips, beam, time, width]
-    cache = made.memory_cache(memory)
-    whole = made(beams.flatten(0, 1), *cache, mask, torch.tensor([0, 0, 1, 1, 2, 2])).unflatten(0, (3, 2))
-    assert cache[0].shape == (3, 3, 6, 2, 8)
-    keys = values = torch.zeros(3, 3, 2, 2, 0, 8)
+    memories = made.memory_cache(memory)
+    whole = made(beams.flatten(0, 1), *memories, mask, torch.tensor([0, 0, 1, 1, 2, 2])).unflatten(0, (3, 2))
+    assert memories[0].shape == (3, 3, 6, 2, 8)
+    empty = torch.zeros(3, 3, 2, 2, 0, 8)
+    cache = Cache(empty, empty, *memories, mask)
     for time in range(5):
-        hidden, keys, values = made.step(beams[:, :, time], keys, values, *cache, mask)
+        hidden, attention, cache = made.step(beams[:, :, time], cache)
         torch.testing.assert_close(hidden, whole[:, :, time])
-    assert keys.shape == values.shape == (3, 3, 2, 2, 5, 8)
+        torch.testing.assert_close(attention.sum(-1), torch.ones(3, 2))
+        assert attention.shape == (3, 2, 6)
+        assert (attention[~mask[:, None].expand_as(attention)] == 0).all()
+    assert cache.keys.shape == cache.values.shape == (3, 3, 2, 2, 5, 8)
 
 
 def test_order_of_words_matters_only_with_positions() -> None:
@@ -171,7 +178,21 @@ def test_tied_output_refuses_another_width() -> None:
         decoder(SMALL.model_copy(update={"tied": True}))
 
 
-def test_presets_are_the_two_readings_of_the_paper() -> None:
-    paper, narrow = PRESETS["paper"], PRESETS["wavetransformer"]
-    assert (paper.heads * paper.head_dim, paper.ff, paper.blocks) == (512, 0, 3)
-    assert (narrow.d_model, narrow.heads * narrow.head_dim, narrow.ff) == (128, 128, 128)
+def test_attention_is_the_mean_over_blocks_and_heads() -> None:
+    words, memory, _, _ = batch()
+    made = decoder(SMALL.model_copy(update={"blocks": 2}))
+    seen: list[Tensor] = []
+    for block in made.blocks:
+        attend = block.cross_attention.attend
+
+        def watched(*given: Tensor, attend: Callable[..., tuple[Tensor, Tensor]] = attend) -> object:
+            result = attend(*given)
+            seen.append(result[1])  # [clips, heads, beam, places]
+            return result
+
+        block.cross_attention.attend = watched
+    empty = torch.zeros(2, 3, 2, 2, 0, 8)
+    cache = Cache(empty, empty, *made.memory_cache(memory), torch.ones(3, 6, dtype=torch.bool))
+    _, attention, _ = made.step(torch.stack([words[:3, 0], words[1:, 0]], dim=1), cache)
+    assert len(seen) == 2
+    torch.testing.assert_close(attention, (seen[0].mean(1) + seen[1].mean(1)) / 2)

@@ -16,12 +16,12 @@ RATE = 16000
 
 
 def count(samples: int, overlap: float = 0.5) -> int:
-    return LogMelPatches(FRONT_END, overlap).count(samples)
+    return FRONT_END.windows(overlap).count(samples)
 
 
 def pitch(overlap: float = 0.5) -> VoicePitch:
     patches = LogMelPatches(FRONT_END, overlap)
-    return VoicePitch(patches.step_samples, patches.steps_per_patch)
+    return VoicePitch(patches.windows.hop, patches.steps_per_patch)
 
 
 def shares(waveform: Tensor, overlap: float = 0.5) -> Tensor:
@@ -148,11 +148,11 @@ def test_a_step_that_cuts_frames_is_refused() -> None:
 class _Pitch(torch.nn.Module):
     def __init__(self, overlap: float) -> None:
         super().__init__()
-        self.grid = LogMelPatches(FRONT_END, overlap)
+        self.windows = FRONT_END.windows(overlap)
         self.pitch = pitch(overlap)
 
     def forward(self, waveforms: Tensor) -> Tensor:
-        found: Tensor = self.pitch(waveforms, self.grid.count(waveforms.shape[-1]))
+        found: Tensor = self.pitch(waveforms, self.windows.count(waveforms.shape[-1]))
         return found
 
 

@@ -35,7 +35,7 @@ def test_silence_is_the_logarithm_of_the_offset() -> None:
 @given(samples=st.integers(1, 60000))
 def test_every_sample_is_heard_and_no_patch_is_only_padding(overlap: float, samples: int) -> None:
     patches = LogMelPatches(FRONT_END, overlap)
-    count = patches.count(samples)
+    count = patches.windows.count(samples)
     step = 7680 if overlap else 15360
     heard = 15600 + (count - 1) * step
     assert heard >= samples
@@ -48,7 +48,7 @@ def test_patches_are_slices_of_the_padded_waveform(overlap: float, samples: int)
     waveform = np.random.default_rng(samples).standard_normal(samples) * 0.1
     patches = LogMelPatches(FRONT_END, overlap)
     found = patches(torch.from_numpy(waveform).float()[None])[0]
-    assert len(found) == patches.count(samples)
+    assert len(found) == patches.windows.count(samples)
     step = 7680 if overlap else 15360
     padded = np.concatenate([waveform, np.zeros(20000)])
     for i, patch in enumerate(found):
@@ -60,5 +60,7 @@ def test_a_front_end_that_cannot_be_is_refused() -> None:
     numbers = {field: getattr(FRONT_END, field) for field in FRONT_END.__dataclass_fields__}
     with pytest.raises(ValueError, match="longer"):
         type(FRONT_END)(**(numbers | {"window_length": 513}))
-    with pytest.raises(ValueError, match="odd"):
-        type(FRONT_END)(**(numbers | {"patch_frames": 95}))
+    odd = type(FRONT_END)(**(numbers | {"patch_frames": 95}))
+    assert odd.windows(0.0).hop == 95 * 160
+    with pytest.raises(ValueError, match="of 95 frames cannot overlap"):
+        odd.windows(0.5)

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from itertools import chain
 from math import inf
 from typing import Any
 
@@ -8,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otoscribe.errors import BundleError, UsageError
-from otoscribe.search.beam import Hypothesis, Search, search
+from otoscribe.search.beam import Hypothesis, search
+from otoscribe.search.options import Search
+from otoscribe.search.rules import Must, Never
 from otoscribe.text.vocabulary import END, START
 
 Prefix = tuple[int, ...]
@@ -42,15 +45,18 @@ class TableStepper:
     def start(self) -> State:
         return [[(clip, ())] for clip in self.clip_names]
 
-    def step(self, state: State, tokens: np.ndarray) -> tuple[np.ndarray, State]:
-        assert tokens.dtype == np.int64
-        assert tokens.shape == (len(state), len(state[0]))
-        self.rows_stepped.append(tokens.shape)
+    def step(self, state: State, history: np.ndarray) -> tuple[np.ndarray, State]:
+        assert history.dtype == np.int64
+        assert history.shape[:2] == (len(state), len(state[0]))
+        self.rows_stepped.append(history.shape[:2])
         new = [
-            [(clip, (*prefix, int(token))) for (clip, prefix), token in zip(line, fed, strict=True)]
-            for line, fed in zip(state, tokens, strict=True)
+            [(clip, tuple(words.tolist())) for (clip, _), words in zip(line, rows, strict=True)]
+            for line, rows in zip(state, history, strict=True)
         ]
-        assert all(prefix[0] == START for line in new for _, prefix in line)
+        for before, after in zip(chain(*state), chain(*new), strict=True):
+            # The state belongs to the words that it is given again, and is one word behind.
+            assert before[1] == after[1][:-1]
+            assert after[1][0] == START
         return np.array([[self.table(clip, prefix[1:]) for clip, prefix in line] for line in new]), new
 
     def reorder(self, state: State, rows: np.ndarray) -> State:
@@ -95,7 +101,12 @@ def every_caption(
 
 searches = st.builds(
     lambda beam, candidates, maximum, minimum, alpha, no_repeat: Search(
-        beam, min(beam, candidates), maximum, min(minimum, maximum), alpha, no_repeat
+        beam=beam,
+        candidates=min(beam, candidates),
+        maximum_words=maximum,
+        minimum_words=min(minimum, maximum),
+        length_normalisation=alpha,
+        no_repeat=no_repeat,
     ),
     st.integers(1, 6),
     st.integers(1, 6),
@@ -113,7 +124,14 @@ quick = settings(max_examples=60, deadline=None, derandomize=True)
 def test_a_beam_with_room_for_all_is_exhaustive(
     seed: int, candidates: int, minimum: int, alpha: float, no_repeat: int
 ) -> None:
-    chosen = Search(100, candidates, 3, minimum, alpha, no_repeat)
+    chosen = Search(
+        beam=100,
+        candidates=candidates,
+        maximum_words=3,
+        minimum_words=minimum,
+        length_normalisation=alpha,
+        no_repeat=no_repeat,
+    )
     table = random_table(seed, vocabulary=8)
     for clip, found in enumerate(search(TableStepper(table, [0, 1]), chosen)):
         expected = every_caption(table, clip, 8, chosen)[:candidates]
@@ -223,7 +241,8 @@ def test_the_maximum_forces_the_end_at_its_true_log_probability() -> None:
 
 def test_a_caption_that_nothing_may_continue_ends_below_the_minimum() -> None:
     table = fixed([-9, -9, -1, -9, -2, -3])
-    [found] = search(TableStepper(table, [0]), Search(2, 2, maximum_words=9, minimum_words=5, no_repeat=1))
+    chosen = Search(beam=2, candidates=2, maximum_words=9, minimum_words=5, no_repeat=1)
+    [found] = search(TableStepper(table, [0]), chosen)
     assert [h.tokens for h in found] == [(4, 5), (5, 4)]
 
 
@@ -262,6 +281,25 @@ def test_impossible_words_never_fill_a_beam() -> None:
     table = fixed([-inf, -inf, -2, -inf, -1, -inf], [-inf, -inf, 0, -inf, -inf, -inf])
     [found] = search(TableStepper(table, [0]), Search(beam=5, candidates=5))
     assert [h.tokens for h in found] == [(4,)]
+
+
+def test_further_rules_forbid_what_they_say() -> None:
+    table = fixed([-9, -9, -1, -9, -0.5, -2, -3], [-9, -9, -0.1, -9, -2, -2, -3])
+    stepper = TableStepper(table, [0])
+    plain = Search(beam=4, maximum_words=5)
+    assert search(stepper, plain)[0][0].tokens == (4,)
+    assert search(stepper, plain, [Never((4,))])[0][0].tokens == (5,)
+    assert search(stepper, plain, [Must((6, 5), by=3)])[0][0].tokens == (4, 5, 6)
+    # What must be said and never can be is given up.
+    assert search(stepper, plain, [Must((6,), by=2), Never((6,))])[0][0].tokens == (4,)
+
+
+@given(st.lists(st.integers(4, 9), min_size=1, max_size=3, unique=True), seeds)
+def test_what_must_be_said_is_said(words: list[int], seed: int) -> None:
+    chosen = Search(beam=3, maximum_words=6)
+    for rule in (Must(tuple(words), by=len(words)), Must(tuple(words), by=6)):
+        [[found]] = search(TableStepper(random_table(seed, 10), [0]), chosen, [rule])
+        assert set(words) <= set(found.tokens[: rule.by])
 
 
 def test_no_clips_give_no_captions() -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from otoscribe.bundle.bundle import write_manifest
-from otoscribe.search.beam import Search
+from otoscribe.bundle.graphs import FIXED, LISTEN, STEP, Port
+from otoscribe.bundle.manifest import write_manifest
+from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import START, Vocabulary
 
 SAMPLE_RATE = 8000
-MINIMUM_SECONDS = 0.5
 LAYERS, HEADS, HEAD_DIM = 2, 2, 4
 WIDTH = HEADS * HEAD_DIM
 HOP = 800
@@ -52,10 +52,17 @@ class Graph:
     def ints(self, *values: int) -> str:
         return self.constant(np.array(values, dtype=np.int64))
 
-    def save(self, path: Path, inputs: dict, outputs: dict) -> None:
-        def infos(shapes: dict) -> list[onnx.ValueInfoProto]:
+    def save(self, path: Path, inputs: tuple[Port, ...], outputs: tuple[Port, ...], **sizes: int) -> None:
+        kinds = {"float": TensorProto.FLOAT, "int64": TensorProto.INT64, "bool": TensorProto.BOOL}
+
+        def infos(ports: tuple[Port, ...]) -> list[onnx.ValueInfoProto]:
             return [
-                helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in shapes.items()
+                helper.make_tensor_value_info(
+                    port.name,
+                    kinds[port.kind],
+                    [sizes[axis] if axis in FIXED else axis for axis in port.axes],
+                )
+                for port in ports
             ]
 
         graph = helper.make_graph(self.nodes, path.stem, infos(inputs), infos(outputs), self.constants)
@@ -64,34 +71,44 @@ class Graph:
         onnx.save(model, path)
 
 
-def write_listen(path: Path) -> None:
+SIZES = {"layers": LAYERS, "heads": HEADS, "head_dim": HEAD_DIM}
+
+
+def write_listen(path: Path, sources: bool = False) -> None:
+    """Write listen.onnx; with `sources`, each place is half of its frame and half of the next one."""
     g = Graph(seed=1)
-    samples = g.op("Shape", "waveform")
+    padded = g.op("Pad", "waveforms", g.ints(0, 0, 0, HOP))
+    samples = g.op("Gather", g.op("Shape", padded), g.ints(1), axis=0)
     used = g.op("Mul", g.op("Div", samples, g.ints(HOP)), g.ints(HOP))
-    whole = g.op("Slice", "waveform", g.ints(0), used, g.ints(0))
-    frames = g.op("Reshape", whole, g.ints(-1, HOP))
+    whole = g.op("Slice", padded, g.ints(0), used, g.ints(1))
+    frames = g.op("Reshape", whole, g.ints(0, -1, HOP))  # [clips, frames, HOP]
     for output in ("memory_keys", "memory_values"):
         projected = g.op("Tanh", g.op("MatMul", frames, g.weight(HOP, LAYERS * WIDTH)))
-        split = g.op("Reshape", projected, g.ints(0, LAYERS, HEADS, HEAD_DIM))
-        g.op("Transpose", split, output=output, perm=[1, 0, 2, 3])
-    memory = (TensorProto.FLOAT, [LAYERS, "frames", HEADS, HEAD_DIM])
-    g.save(
-        path,
-        {"waveform": (TensorProto.FLOAT, ["samples"])},
-        {"memory_keys": memory, "memory_values": memory},
-    )
+        split = g.op("Reshape", projected, g.ints(0, 0, LAYERS, HEADS, HEAD_DIM))
+        g.op("Transpose", split, output=output, perm=[2, 0, 1, 3, 4])
+    loud = g.op("ReduceMax", frames, g.ints(2), keepdims=0)
+    g.op("Equal", loud, loud, output="memory_mask")
+    if sources:
+        zeros = g.op("Mul", g.op("MatMul", frames, g.weight(HOP, 1)), g.constant(np.float32(0)))
+        square = g.op("MatMul", zeros, g.op("Transpose", zeros, perm=[0, 2, 1]))  # [clips, frames, frames]
+        first = g.op("Gather", square, g.constant(np.int64(0)), axis=0)
+        both = g.op("Add", g.op("EyeLike", first, k=0), g.op("EyeLike", first, k=1))
+        g.op("Add", square, g.op("Mul", both, g.constant(np.float32(0.5))), output="sources")
+    outputs = LISTEN.outputs if sources else LISTEN.outputs[:3]
+    g.save(path, LISTEN.inputs, outputs, **SIZES)
 
 
 def write_step(path: Path, vocabulary: int) -> None:
     g = Graph(seed=2)
     embeddings = g.random.standard_normal((vocabulary, WIDTH)).astype(np.float32)
     embeddings[START] = 0
-    time = g.op("Gather", g.op("Shape", "keys"), g.ints(4), axis=0)
-    position = g.op("Gather", g.weight(SEARCH.maximum_words + 1, WIDTH), time, axis=0)
-    x = g.op("Add", g.op("Gather", g.constant(embeddings), "tokens", axis=0), position)
+    past = g.op("Gather", g.op("Shape", "keys"), g.ints(4), axis=0)
+    position = g.op("Gather", g.weight(SEARCH.maximum_words + 1, WIDTH), past, axis=0)
+    newest = g.op("Gather", "history", g.constant(np.int64(-1)), axis=2)  # [clips, beam]
+    x = g.op("Add", g.op("Gather", g.constant(embeddings), newest, axis=0), position)
     hidden = g.constant(np.float32(-1e9))
-    own_frames = g.op("Unsqueeze", "memory_mask", g.ints(1, 2))
-    next_keys, next_values = [], []
+    own_places = g.op("Unsqueeze", "memory_mask", g.ints(1, 2))
+    next_keys, next_values, shares = [], [], []
     for layer in range(LAYERS):
         at = g.constant(np.int64(layer))
 
@@ -113,49 +130,31 @@ def write_step(path: Path, vocabulary: int) -> None:
         query = g.op("Transpose", g.op("Squeeze", heads(x), g.ints(3)), perm=[0, 2, 1, 3])
         keys = g.op("Transpose", g.op("Gather", "memory_keys", at, axis=0), perm=[0, 2, 3, 1])
         values = g.op("Transpose", g.op("Gather", "memory_values", at, axis=0), perm=[0, 2, 1, 3])
-        weights = g.op("Where", own_frames, g.op("MatMul", query, keys), hidden)
-        attended = g.op("MatMul", g.op("Softmax", weights, axis=-1), values)
+        weights = g.op("Softmax", g.op("Where", own_places, g.op("MatMul", query, keys), hidden), axis=-1)
+        shares.append(g.op("ReduceMean", weights, g.ints(1), keepdims=0))  # [clips, beam, places]
+        attended = g.op("MatMul", weights, values)
         flat = g.op("Reshape", g.op("Transpose", attended, perm=[0, 2, 1, 3]), g.ints(0, 0, WIDTH))
         x = g.op("Tanh", g.op("Add", x, g.op("MatMul", flat, g.weight(WIDTH, WIDTH))))
     g.op("Concat", *next_keys, output="next_keys", axis=0)
     g.op("Concat", *next_values, output="next_values", axis=0)
+    g.op("Mean", *shares, output="attention")
     g.op("LogSoftmax", g.op("MatMul", x, g.weight(WIDTH, vocabulary)), output="log_probabilities", axis=-1)
-
-    def cache(time: str) -> tuple[int, list]:
-        return TensorProto.FLOAT, [LAYERS, "clips", "beam", HEADS, time, HEAD_DIM]
-
-    memory = (TensorProto.FLOAT, [LAYERS, "clips", "frames", HEADS, HEAD_DIM])
-    g.save(
-        path,
-        {
-            "tokens": (TensorProto.INT64, ["clips", "beam"]),
-            "keys": cache("time"),
-            "values": cache("time"),
-            "memory_keys": memory,
-            "memory_values": memory,
-            "memory_mask": (TensorProto.BOOL, ["clips", "frames"]),
-        },
-        {
-            "log_probabilities": (TensorProto.FLOAT, ["clips", "beam", vocabulary]),
-            "next_keys": cache("next_time"),
-            "next_values": cache("next_time"),
-        },
-    )
+    g.save(path, STEP.inputs, STEP.outputs, **SIZES, vocabulary=vocabulary)
 
 
-def write_tiny_bundle(folder: Path) -> Path:
+def write_tiny_bundle(folder: Path, sources: bool = False) -> Path:
     folder.mkdir(parents=True)
     vocabulary = Vocabulary(WORDS)
-    write_listen(folder / "listen.onnx")
+    write_listen(folder / "listen.onnx", sources)
     write_step(folder / "step.onnx", len(vocabulary))
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
-    (folder / "card.md").write_text("# tiny\n\nRandom weights, for tests.\n", encoding="utf-8")
+    (folder / "README.md").write_text("# tiny\n\nRandom weights, for tests.\n", encoding="utf-8")
     write_manifest(
         folder,
         name="tiny",
         version="1",
         sample_rate=SAMPLE_RATE,
-        minimum_seconds=MINIMUM_SECONDS,
+        frame_seconds=HOP / SAMPLE_RATE,
         search=SEARCH,
         settings={"seed": 1},
     )

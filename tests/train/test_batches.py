@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from otoscribe.text.vocabulary import END, PAD, START
-from otoscribe.train.batches import GROUPS, Batch, Split, pad, training_batches, validation_batches
+from otoscribe.train.batches import GROUPS, ClipBatch, Split, pad
 
 
 def made(clips: int = 60, captions: int = 5) -> Split:
@@ -21,7 +21,7 @@ def made(clips: int = 60, captions: int = 5) -> Split:
     )
 
 
-def pairs_of(batches: list[Batch]) -> list[tuple[int, tuple[int, ...]]]:
+def pairs_of(batches: list[ClipBatch]) -> list[tuple[int, tuple[int, ...]]]:
     """Read clip and caption back from every row."""
     pairs = []
     for batch in batches:
@@ -41,19 +41,19 @@ def expected(split: Split) -> list[tuple[int, tuple[int, ...]]]:
 
 def test_every_pair_comes_once_in_training_and_in_validation() -> None:
     split = made()
-    assert sorted(pairs_of(list(training_batches(split, 16, seed=1, epoch=1)))) == expected(split)
-    assert sorted(pairs_of(list(validation_batches(split, 16)))) == expected(split)
+    assert sorted(pairs_of(list(split.training_batches(16, seed=1, epoch=1)))) == expected(split)
+    assert sorted(pairs_of(list(split.validation_batches(16)))) == expected(split)
 
 
 def test_a_clip_is_in_one_batch_once_with_all_its_captions() -> None:
-    for batch in training_batches(made(), 16, seed=1, epoch=1):
+    for batch in made().training_batches(16, seed=1, epoch=1):
         clips = batch.features[:, 0, 0].tolist()
         assert len(set(clips)) == len(clips)
         assert sum(len(rows.tokens) for rows in batch.groups) == 5 * len(clips)
 
 
 def test_batches_are_about_equally_large() -> None:
-    sizes = [len(pairs_of([batch])) for batch in training_batches(made(61), 16, seed=1, epoch=1)]
+    sizes = [len(pairs_of([batch])) for batch in made(61).training_batches(16, seed=1, epoch=1)]
     assert min(sizes) >= 10
     assert max(sizes) <= 20
 
@@ -66,15 +66,17 @@ def test_masks_mark_the_real_frames_and_are_left_out_where_nothing_is_padded() -
     assert pad([torch.ones(2, 3), torch.ones(2, 3)])[1] is None
 
 
-def test_targets_count_real_tokens() -> None:
+def test_targets_count_real_tokens_and_pairs_captions() -> None:
     split = made()
-    total = sum(batch.targets for batch in training_batches(split, 16, seed=1, epoch=1))
-    assert total == sum(len(words) + 1 for row in split.captions for words in row)
+    batches = list(split.training_batches(16, seed=1, epoch=1))
+    words = [len(words) + 1 for row in split.captions for words in row]
+    assert sum(batch.targets for batch in batches) == sum(words)
+    assert sum(batch.pairs for batch in batches) == split.pairs == len(words)
 
 
 def test_like_lengths_save_most_padding() -> None:
     split = made(400)
-    batches = list(training_batches(split, 64, seed=1, epoch=1))
+    batches = list(split.training_batches(64, seed=1, epoch=1))
     rows = [rows for batch in batches for rows in batch.groups]
     assert max(len(batch.groups) for batch in batches) == GROUPS
     real = sum(int((group.targets != PAD).sum()) for group in rows)
@@ -85,7 +87,7 @@ def test_like_lengths_save_most_padding() -> None:
 
 def test_order_depends_on_seed_and_epoch_only() -> None:
     def order(seed: int, epoch: int) -> list[tuple[int, tuple[int, ...]]]:
-        return pairs_of(list(training_batches(made(), 16, seed, epoch)))
+        return pairs_of(list(made().training_batches(16, seed, epoch)))
 
     assert order(1, 1) == order(1, 1)
     assert order(1, 1) != order(1, 2)
@@ -93,12 +95,12 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
 
 
 def test_batches_are_not_in_order_of_length() -> None:
-    lengths = [batch.features.shape[1] for batch in training_batches(made(), 16, seed=1, epoch=1)]
+    lengths = [batch.features.shape[1] for batch in made().training_batches(16, seed=1, epoch=1)]
     assert lengths != sorted(lengths)
 
 
 def test_one_clip_is_a_batch() -> None:
-    (batch,) = training_batches(Split([torch.ones(1, 2)], [[[5]]]), 256, seed=0, epoch=1)
+    (batch,) = Split([torch.ones(1, 2)], [[[5]]]).training_batches(256, seed=0, epoch=1)
     assert batch.targets == 2
     assert batch.mask is None
 

@@ -12,11 +12,13 @@ import torch
 from otoscribe.audio import reading
 from otoscribe.bundle.bundle import Bundle
 from otoscribe.bundle.onnx_stepper import OnnxStepper
-from otoscribe.errors import BundleError, RunError
-from otoscribe.model.caption_model import CaptionModel, TorchStepper
+from otoscribe.errors import BundleError, RunError, WeightsError
+from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.encoders import yamnet, yamnet_voice
-from otoscribe.model.encoders.base import ENCODERS
-from otoscribe.search.beam import Hypothesis, Search, search
+from otoscribe.model.encoders.base import FORMULA, Encoder, load_encoder
+from otoscribe.model.torch_stepper import TorchStepper
+from otoscribe.search.beam import Hypothesis, search
+from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import START, Vocabulary
 from otoscribe.train import export as exporter
 from otoscribe.train.batches import pad
@@ -26,7 +28,7 @@ from support.tiny_trunk import TinyTrunk
 
 SETTINGS = {
     "model": {
-        "encoder": {"name": "yamnet"},
+        "encoder": {"name": "yamnet", "weights": FORMULA},
         "adapter": {"name": "attention", "d_model": 32, "heads": 2, "head_dim": 16, "ff": 64},
         "words": {"name": "random", "width": 128, "spread": 0.1},
         "decoder": {"d_model": 128, "heads": 4, "head_dim": 32, "ff": 256, "blocks": 2, "tied": True},
@@ -34,7 +36,7 @@ SETTINGS = {
     "training": {},
 }
 LABELS = SETTINGS["model"] | {
-    "encoder": {"name": "yamnet_voice", "output": "hearing"},
+    "encoder": {"name": "yamnet_voice", "weights": FORMULA},
     "adapter": {"name": "label_set", "d_model": 64, "heads": 2, "head_dim": 32, "ff": 64},
     "decoder": {"d_model": 128, "heads": 2, "head_dim": 64, "blocks": 1},
 }
@@ -50,28 +52,37 @@ def small() -> Iterator[None]:
         yield
 
 
-def write_run(
-    folder: Path,
-    with_encoder: bool = True,
-    model: dict[str, object] = SETTINGS["model"],
-    in_8_bits: bool = False,
-) -> Path:
+def write_run(folder: Path, model: dict[str, object] = SETTINGS["model"]) -> Path:
     """Write a run as the trainer leaves it, of random weights: decoding must agree on any."""
     settings = RunSettings.model_validate_json(json.dumps(SETTINGS | {"model": model}))
     vocabulary = Vocabulary.from_captions([f"word{index}" for index in range(300)])
     torch.manual_seed(0)
-    encoder = ENCODERS[settings.model.encoder.name]() if with_encoder else None
-    if encoder is not None and in_8_bits:
-        for weight in encoder.parameters():
-            if weight.ndim > 1:
-                scale = weight.abs().amax(dim=1, keepdim=True) / 127
-                weight.copy_((weight / scale).round() * scale)
-    whole = CaptionModel(settings.model, vocabulary, encoder)
+    whole = CaptionModel(settings.model, vocabulary)
     folder.mkdir(parents=True)
     (folder / "settings.json").write_text(settings.model_dump_json())
     (folder / "vocabulary.json").write_text(vocabulary.to_json())
     save_tensors(folder / "model.safetensors", whole.state_dict(), {})
     return folder
+
+
+def loaded(run: Path) -> tuple[Encoder, CaptionModel]:
+    """Return the encoder and the model of a run."""
+    model, _, settings = load_run(run)
+    return load_encoder(settings.model.encoder), model
+
+
+def features(run: Path, waveform: np.ndarray) -> torch.Tensor:
+    with torch.inference_mode():
+        return loaded(run)[0].features(torch.from_numpy(waveform)[None])[0]
+
+
+def in_8_bits(encoder: Encoder) -> Encoder:
+    """Round an encoder's matrices to what 8 bits hold."""
+    for weight in encoder.parameters():
+        if weight.ndim > 1:
+            scale = weight.abs().amax(dim=1, keepdim=True) / 127
+            weight.copy_((weight / scale).round() * scale)
+    return encoder
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +99,15 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def label_run(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "labels", model=LABELS, in_8_bits=True)
+    return write_run(tmp_path_factory.mktemp("runs") / "labels", model=LABELS)
 
 
 @pytest.fixture(scope="module")
 def half(label_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundles") / "half"
-    assert export(label_run, folder, float16=True) <= TOLERANCE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "load_encoder", lambda *chosen: in_8_bits(load_encoder(*chosen)))
+        assert export(label_run, folder, float16=True) <= TOLERANCE
     return folder
 
 
@@ -118,37 +131,56 @@ def test_the_bundle_opens_with_what_it_was_given(run: Path, exported: Path) -> N
 
 
 def test_memory_equals_torch_for_any_length_of_waveform(run: Path, exported: Path) -> None:
-    bundle, (model, _, _) = Bundle.open(exported), load_run(run)
+    bundle, (_, model) = Bundle.open(exported), loaded(run)
     for waveform in waveforms():
-        memory = bundle.listen(waveform)
+        (clip,) = bundle.listen([waveform])
         with torch.inference_mode():
-            keys, values, _ = model.remember(model.encode(torch.from_numpy(waveform))[None], None)
-        np.testing.assert_allclose(memory.keys, keys[:, 0], atol=1e-5)
-        np.testing.assert_allclose(memory.values, values[:, 0], atol=1e-5)
+            keys, values, _ = model.remember(features(run, waveform)[None], None)
+        np.testing.assert_allclose(clip.keys, keys[:, 0], atol=1e-5)
+        np.testing.assert_allclose(clip.values, values[:, 0], atol=1e-5)
+        assert clip.sources is None
+
+
+@pytest.mark.parametrize("clips", [1, 2, 5])
+def test_a_batch_of_waveforms_is_heard_as_each_alone(half: Path, exported: Path, clips: int) -> None:
+    noise = np.random.default_rng(3).uniform(-0.5, 0.5, (clips, 40_000)).astype(np.float32)
+    noise *= np.linspace(0.1, 1, clips, dtype=np.float32)[:, None]
+    for bundle in (Bundle.open(half), Bundle.open(exported)):
+        for waveform, clip in zip(noise, bundle.listen(list(noise)), strict=True):
+            (alone,) = bundle.listen([waveform])
+            np.testing.assert_allclose(clip.keys, alone.keys, atol=1e-5)
+            np.testing.assert_allclose(clip.values, alone.values, atol=1e-5)
 
 
 def test_steps_with_cache_equal_torch_on_whole_captions(run: Path, exported: Path) -> None:
-    bundle, (model, vocabulary, _) = Bundle.open(exported), load_run(run)
-    stepper = OnnxStepper(bundle, [bundle.listen(waveform) for waveform in waveforms()])
-    words = np.random.default_rng(1).integers(4, len(vocabulary), (4, 9))
-    words[:, 0] = START
-    features, mask = pad([model.encode(torch.from_numpy(waveform)) for waveform in waveforms()])
+    bundle, (_, model) = Bundle.open(exported), loaded(run)
+    stepper = OnnxStepper(bundle, [bundle.listen([waveform])[0] for waveform in waveforms()])
+    words = np.random.default_rng(1).integers(4, len(bundle.vocabulary), (4, 1, 9))
+    words[..., 0] = START
+    padded, mask = pad([features(run, waveform) for waveform in waveforms()])
     with torch.inference_mode():
-        expected = model.log_probabilities(features, mask, torch.from_numpy(words), torch.arange(4))
+        expected = model.log_probabilities(padded, mask, torch.from_numpy(words[:, 0]), torch.arange(4))
+        keys, values, places = model.remember(padded, mask)
     state = stepper.start()
-    for time in range(9):
-        found, state = stepper.step(state, words[:, time : time + 1])
-        np.testing.assert_allclose(found[:, 0], expected[:, time], atol=1e-4)
+    torch_stepper = TorchStepper(model, keys, values, places)
+    torch_state = torch_stepper.start()
+    for time in range(1, 10):
+        history = words[..., :time]
+        found, attention, state = stepper.attend(state, history)
+        np.testing.assert_allclose(found[:, 0], expected[:, time - 1], atol=1e-4)
+        with torch.inference_mode():
+            _, shares, torch_state = model.step(torch.from_numpy(history), torch_state)
+        np.testing.assert_allclose(attention, shares, atol=1e-5)
 
 
 def both(run: Path, folder: Path, sounds: list[np.ndarray]) -> tuple[list[list[Hypothesis]], ...]:
-    bundle, (model, _, _) = Bundle.open(folder), load_run(run)
+    bundle, (_, model) = Bundle.open(folder), loaded(run)
     options = Search(beam=3, candidates=3, maximum_words=8)
     with torch.inference_mode():
-        memory = model.remember(*pad([model.encode(torch.from_numpy(sound)) for sound in sounds]))
+        memory = model.remember(*pad([features(run, sound) for sound in sounds]))
     return (
         search(TorchStepper(model, *memory), options),
-        search(OnnxStepper(bundle, [bundle.listen(sound) for sound in sounds]), options),
+        search(OnnxStepper(bundle, [bundle.listen([sound])[0] for sound in sounds]), options),
     )
 
 
@@ -174,17 +206,16 @@ def stored(path: Path, data_type: int) -> dict[str, np.ndarray]:
 
 
 def test_float16_takes_half_the_room_and_8_bits_a_quarter(label_run: Path, half: Path) -> None:
-    model = load_run(label_run)[0]
-    assert model.encoder is not None
+    encoder, model = loaded(label_run)
 
     def weights(*modules: torch.nn.Module) -> int:
         return sum(parameter.nbytes for module in modules for parameter in module.parameters())
 
     # The tables of the front end and of the pitch stay as they are.
-    tables = sum(buffer.nbytes for buffer in model.encoder.buffers())
+    tables = sum(buffer.nbytes for buffer in encoder.buffers())
     expected = {
         "step.onnx": weights(model.words, model.decoder) / 2,
-        "listen.onnx": weights(model.encoder) / 4 + weights(model.adapter) / 2 + tables,
+        "listen.onnx": weights(encoder) / 4 + weights(model.adapter) / 2 + tables,
     }
     for name, size in expected.items():
         assert 0.9 * size < (half / name).stat().st_size < 1.1 * size + 100_000
@@ -196,12 +227,11 @@ def test_float16_weights_are_cast_once_loaded(half: Path) -> None:
     nodes = onnx.load(half / "step.onnx").graph.node
     users = {node.op_type for node in nodes if {f"{name}.float16" for name in names} & set(node.input)}
     assert users == {"Cast"}
-    assert Bundle.open(half).listen(waveforms()[0]).keys.dtype == np.float32
+    assert Bundle.open(half).listen(waveforms()[:1])[0].keys.dtype == np.float32
 
 
 def test_an_8_bit_encoder_is_stored_exactly(label_run: Path, half: Path) -> None:
-    encoder = load_run(label_run)[0].encoder
-    assert encoder is not None
+    encoder = in_8_bits(loaded(label_run)[0])
     codes, floats = (
         stored(half / "listen.onnx", data_type)
         for data_type in (onnx.TensorProto.INT8, onnx.TensorProto.FLOAT)
@@ -217,17 +247,23 @@ def test_an_8_bit_encoder_is_stored_exactly(label_run: Path, half: Path) -> None
 
 
 def test_float16_rounds_weights_by_little(label_run: Path, half: Path) -> None:
-    model = load_run(label_run)[0]
-    assert TOLERANCE < largest_difference(model, Bundle.open(half)) < 0.1
+    encoder, model = loaded(label_run)
+    assert TOLERANCE < largest_difference(in_8_bits(encoder), model, Bundle.open(half)) < 0.1
 
 
-def test_memory_holds_no_frames_that_the_adapter_masks(label_run: Path, half: Path) -> None:
-    model = load_run(label_run)[0]
+def test_memory_holds_no_places_that_the_adapter_masks(label_run: Path, half: Path) -> None:
+    encoder, model = loaded(label_run)
     for waveform in waveforms():
         with torch.inference_mode():
-            keys, _, mask = model.remember(model.encode(torch.from_numpy(waveform))[None], None)
-        assert mask is not None
-        assert Bundle.open(half).listen(waveform).frames == int(mask.sum()) < keys.shape[2]
+            heard = in_8_bits(encoder).features(torch.from_numpy(waveform)[None])
+            _, mask, sources = model.adapter(heard, None)
+        (clip,) = Bundle.open(half).listen([waveform])
+        assert clip.places == int(mask.sum()) < mask.shape[1]
+        np.testing.assert_allclose(clip.sources, sources[mask], atol=1e-5)
+
+
+def test_the_manifest_says_how_long_a_frame_is(exported: Path, half: Path) -> None:
+    assert Bundle.open(exported).manifest.frame_seconds == pytest.approx(0.96)
 
 
 def test_graphs_hold_no_trace_of_the_machine_they_were_made_on(exported: Path) -> None:
@@ -243,9 +279,9 @@ def test_axes_have_names(exported: Path) -> None:
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.output)
     }
-    assert shapes["tokens"] == ["clips", "beam"]
-    assert shapes["memory_keys"] == [2, "clips", "frames", 4, 32]
-    assert shapes["next_values"] == [2, "clips", "beam", 4, "time + 1", 32]
+    assert shapes["history"] == ["clips", "beam", "time"]
+    assert shapes["memory_keys"] == [2, "clips", "places", 4, 32]
+    assert shapes["next_values"] == [2, "clips", "beam", 4, "time", 32]
     assert shapes["log_probabilities"] == ["clips", "beam", 304]
 
 
@@ -259,9 +295,17 @@ def test_an_existing_bundle_is_left_alone(run: Path, exported: Path) -> None:
         export(run, exported)
 
 
-def test_a_run_without_its_encoder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="holds no encoder, so it cannot listen"):
-        export(write_run(tmp_path / "run", with_encoder=False), tmp_path / "bundle")
+def test_other_weights_than_the_runs_become_no_bundle(run: Path, tmp_path: Path) -> None:
+    settings = json.loads((run / "settings.json").read_text())
+    settings["model"]["encoder"]["weights"] = f"sha256:{64 * '0'}"
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in run.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    (other / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(WeightsError, match="weights of yamnet are not in"):
+        export(other, tmp_path / "bundle", weights=tmp_path)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_graphs_that_differ_from_the_model_become_no_bundle(

@@ -1,7 +1,6 @@
-"""Training: what the loss counts, when it stops, how it resumes, and that it learns real pairs by heart."""
+"""Training: what the loss counts, when it stops, which epoch is kept, and that it learns by heart."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,55 +14,18 @@ from otoscribe.model.encoders.base import ENCODERS
 from otoscribe.search.beam import Search, search
 from otoscribe.settings import run_id
 from otoscribe.text.vocabulary import END, START, Vocabulary, words_of
-from otoscribe.train.batches import Split, pad, validation_batches
+from otoscribe.train.batches import Split, pad
+from otoscribe.train.history import Epoch, best_epoch, finished
 from otoscribe.train.run import RunSettings, TrainingSettings, load_run, read_settings
 from otoscribe.train.store import Store
-from otoscribe.train.trainer import (
-    Epoch,
-    RuntimeSettings,
-    best_epoch,
-    finished,
-    train,
-    validation_loss,
-)
-
-SMALL: dict[str, Any] = {
-    "model": {
-        "encoder": {},
-        "adapter": {"name": "mlp", "hidden": 8},
-        "words": {"name": "random", "width": 12},
-        "decoder": {"d_model": 16, "heads": 2, "head_dim": 8, "blocks": 1, "dropout": 0.2},
-    },
-    "training": {"batch_pairs": 4, "maximum_epochs": 4, "learning_rate": 0.01},
-}
-CAPTIONS = [["a dog barks", "dog barking"], ["rain falls on a roof"], ["a bird sings"], ["a horn"], ["wind"]]
-VOCABULARY = Vocabulary.from_captions(caption for row in CAPTIONS for caption in row)
-CPU = RuntimeSettings(threads=1)
-
-
-def settings(**training: Any) -> RunSettings:
-    changed = {**SMALL, "training": {**SMALL["training"], **training}}
-    return RunSettings.model_validate_json(json.dumps(changed))
-
-
-def split(seed: int = 0) -> Split:
-    generator = torch.Generator().manual_seed(seed)
-    features = [torch.rand(frames, 1024, generator=generator) for frames in (3, 1, 2, 3, 4)]
-    return Split(features, [[VOCABULARY.encode(caption) for caption in row] for row in CAPTIONS])
-
-
-def run_in(runs: Path, stop_after: int | None = None, **training: Any) -> Path:
-    """Train; `stop_after` kills the run when it reports that epoch."""
-
-    def report(epoch: Epoch) -> None:
-        if epoch.epoch == stop_after:
-            raise KeyboardInterrupt
-
-    return train(settings(**training), VOCABULARY, split(), split(1), runs, CPU, report=report)
+from otoscribe.train.trainer import RuntimeSettings, train, validation_loss
+from support.tiny_run import CPU, VOCABULARY, run_in, settings, split
 
 
 def epochs(*losses: float) -> list[Epoch]:
-    return [Epoch(epoch=i, training_loss=1.0, validation_loss=loss) for i, loss in enumerate(losses, 1)]
+    return [
+        Epoch(epoch=i, steps=i, training_loss=1.0, validation_loss=loss) for i, loss in enumerate(losses, 1)
+    ]
 
 
 def test_training_stops_after_patience_and_the_first_best_epoch_counts() -> None:
@@ -92,53 +54,20 @@ def test_the_loss_counts_real_tokens_and_nothing_else() -> None:
             tokens += len(targets)
     for pairs in (1, 3, 100):
         assert validation_loss(model, data, pairs) == pytest.approx(total / tokens, rel=1e-5)
-    assert any(batch.mask is not None for batch in validation_batches(data, 100))
+    assert any(batch.mask is not None for batch in data.validation_batches(100))
 
 
-def test_a_run_leaves_its_folder_complete(tmp_path: Path) -> None:
-    said: list[Epoch] = []
-    run = train(settings(), VOCABULARY, split(), split(1), tmp_path, CPU, report=said.append)
-    assert run == tmp_path / run_id(settings())
-    files = {"settings.json", "vocabulary.json", "model.safetensors", "last.safetensors", "log.csv", "done"}
-    assert {file.name for file in run.iterdir()} == files
-    lines = (run / "log.csv").read_text().splitlines()
-    assert lines[0] == "epoch,training_loss,validation_loss"
-    assert [float(line.split(",")[2]) for line in lines[1:]] == [epoch.validation_loss for epoch in said]
-    model, vocabulary, chosen = load_run(run)
-    assert (vocabulary, chosen, model.training) == (VOCABULARY, settings(), False)
-    assert validation_loss(model, split(1), 4) == best_epoch(said).validation_loss
-    assert said[-1].training_loss < said[0].training_loss
-
-
-@pytest.mark.parametrize("stop_after", [1, 3])
-def test_a_killed_run_goes_on_to_bit_identical_results(tmp_path: Path, stop_after: int) -> None:
-    whole = run_in(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run_in(tmp_path / "killed", stop_after)
-    killed = tmp_path / "killed" / whole.name
-    assert not (killed / "done").exists()
-    assert len((killed / "log.csv").read_text().splitlines()) == 1 + stop_after
-    torch.rand(7)  # other use of the generator in between
-    run_in(tmp_path / "killed")
-    for name in ("model.safetensors", "last.safetensors", "log.csv", "done"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
-
-
-def test_a_run_killed_between_its_two_checkpoints_repeats_the_epoch(tmp_path: Path) -> None:
-    whole = run_in(tmp_path / "whole", maximum_epochs=2)
-    with pytest.raises(KeyboardInterrupt):
-        run_in(tmp_path / "killed", 1, maximum_epochs=2)
-    killed = tmp_path / "killed" / whole.name
-    (killed / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes())
-    run_in(tmp_path / "killed", maximum_epochs=2)
-    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-
-
-def test_a_finished_run_is_not_trained_again(tmp_path: Path) -> None:
-    run = run_in(tmp_path)
-    before = (run / "last.safetensors").stat().st_mtime_ns
-    assert run_in(tmp_path) == run
-    assert (run / "last.safetensors").stat().st_mtime_ns == before
+def test_the_best_epoch_is_kept_and_not_the_last(tmp_path: Path) -> None:
+    """The validation clips have each other's captions, so their loss falls and then rises."""
+    others = Split(split().features, split().captions[::-1])
+    curve: list[Epoch] = []
+    chosen = settings(dropout=0.0, maximum_epochs=60, patience=3)
+    run = train(chosen, VOCABULARY, split(), others, tmp_path, CPU, report=curve.append)
+    best = min(curve, key=lambda epoch: epoch.validation_loss)
+    assert 1 < best.epoch == len(curve) - 3
+    model, _, _ = load_run(run)
+    assert validation_loss(model, others, 4) == best.validation_loss
+    assert (run / "done").read_text() == f"best epoch {best.epoch} of {len(curve)}\n"
 
 
 def test_the_seed_decides(tmp_path: Path) -> None:
@@ -162,53 +91,14 @@ def test_any_setting_changes_the_run_id() -> None:
         {"maximum_epochs": 5},
         {"minimum_count": 2},
         {"precision": "bfloat16"},
+        {"warmup_steps": 1},
+        {"schedule": "cosine"},
+        {"weight_decay": 0.1},
+        {"clip_norm": 1.0},
+        {"label_smoothing": 0.1},
     ]
     assert set().union(*changes) == set(TrainingSettings.model_fields)
     assert len({run_id(settings(**change)) for change in changes}) == len(changes)
-
-
-def test_a_run_refuses_other_settings_vocabulary_and_data(tmp_path: Path) -> None:
-    run = run_in(tmp_path)
-    with pytest.raises(RunError, match="started with other training data, so it cannot go on"):
-        train(settings(), VOCABULARY, split(2), split(1), tmp_path, CPU)
-    with pytest.raises(RunError, match="started with other validation data"):
-        train(settings(), VOCABULARY, split(), split(2), tmp_path, CPU)
-    other = Vocabulary.from_captions(["another"])
-    with pytest.raises(RunError, match=r"has another vocabulary\.json"):
-        train(settings(), other, split(), split(1), tmp_path, CPU)
-    (run / "settings.json").write_text(settings(seed=5).model_dump_json())
-    with pytest.raises(RunError, match=r"has another settings\.json, so it cannot go on\. Choose another"):
-        run_in(tmp_path)
-
-
-@pytest.mark.parametrize("damage", ["cut", "flip", "other", "empty"])
-@pytest.mark.parametrize("name", ["last.safetensors", "model.safetensors"])
-def test_a_damaged_checkpoint_is_refused_in_a_sentence(tmp_path: Path, name: str, damage: str) -> None:
-    run = run_in(tmp_path, maximum_epochs=1)
-    content = (run / name).read_bytes()
-    damaged = {
-        "cut": content[:-9],
-        "flip": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
-        "other": b"not a checkpoint",
-        "empty": b"",
-    }[damage]
-    (run / name).write_bytes(damaged)
-    message = re.escape(f"{run / name} is damaged (") + r".*\)\. Restore it from a copy"
-    use = load_run if name == "model.safetensors" else lambda run: run_in(run.parent, maximum_epochs=1)
-    with pytest.raises(RunError, match=message):
-        use(run)
-
-
-def test_incomplete_and_mixed_runs_are_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"is not a training run: it has no settings\.json"):
-        load_run(tmp_path)
-    run = run_in(tmp_path)
-    (run / "vocabulary.json").write_text(Vocabulary.from_captions(["one more word"]).to_json())
-    with pytest.raises(RunError, match="do not fit the run's settings and vocabulary"):
-        load_run(run)
-    (run / "model.safetensors").unlink()
-    with pytest.raises(RunError, match=r"There is no .*model\.safetensors"):
-        load_run(run)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:

@@ -1,85 +1,24 @@
-"""Recordings on disk → mono float32 waveforms, decoded and resampled in blocks.
+"""Recordings on disk → mono float32 waveforms, whole or as a stream of blocks."""
 
-soundfile (libsndfile) decodes WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF and its other formats, told apart by
-content, not by name. soxr resamples with its HQ quality: pass band to 91 % of the lower Nyquist frequency,
-aliases below 20-bit noise; VHQ costs more time for differences that 16-bit files cannot hold.
-"""
-
-import errno
-import io
 import math
 import os
-import re
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import soundfile
-import soxr
-from numpy.typing import NDArray
 
-from otoscribe.errors import AudioError, UsageError
-
-Waveform = NDArray[np.float32]
-
-SAMPLE_RATES = range(1_000, 1_000_001)
-"""Hz. Outside it a header is wrong: telephony begins at 8 kHz, bat detectors end near 500 kHz."""
+from otoscribe.audio import sndfile
+from otoscribe.audio.waveform import Audio, Waveform, check_rate, resampled
+from otoscribe.errors import AudioError
 
 _BLOCK = 1 << 18
-"""Values (samples times channels) decoded at a time: 1 MiB."""
-
-_UNKNOWN_LENGTH = 0x7FFF0000
-"""Bytes. Recorders that write into a pipe cannot know the length and state this or more."""
-
-_OGG_PAGE = 27 + 255 + 255 * 255
-"""Bytes of the longest page of an Ogg file."""
-
-_STATED = re.compile(r"^\s*(?:data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-"""libsndfile's log where a header states more bytes than the file has (WAV, AIFF, AU, W64)."""
-
-_NO_BYTES = re.compile(r"^data : 0$", re.MULTILINE)
-"""libsndfile's log of a WAV whose header states that it has no audio."""
-
-_HEADER_BYTES = 4096
-"""No WAV without audio is larger, unless it carries notes."""
-
-
-@dataclass(frozen=True)
-class Audio:
-    """A recording: the mean of its channels."""
-
-    waveform: Waveform
-    """float32 [samples], in [-1, 1], at least one sample, all finite."""
-    sample_rate: int
-    """Hz."""
-
-    @property
-    def seconds(self) -> float:
-        """Duration."""
-        return len(self.waveform) / self.sample_rate
-
-
-def read(path: str | os.PathLike[str]) -> Audio:
-    """Read a recording at its own sample rate.
-
-    Integer formats are scaled to [-1, 1). Float formats that go beyond are scaled down as a whole.
-
-    Raises:
-        AudioError: see `load`.
-    """
-    with _opened(path) as file:
-        return Audio(_gather(path, _blocks(path, file), file.samplerate, math.inf), file.samplerate)
+"""Samples of a waveform in memory that are resampled at a time: 1 MiB."""
 
 
 def load(path: str | os.PathLike[str], sample_rate: int, longest_seconds: float = math.inf) -> Audio:
-    """Read a recording and resample it to `sample_rate` (Hz) while reading.
+    """Read a recording whole, as the mean of its channels at `sample_rate` (Hz).
 
     Only the result is held in memory, 4 bytes per sample at the new rate, however long, wide or finely
-    sampled the file is.
+    sampled the file is. Integer formats are scaled to [-1, 1); what goes beyond is clipped.
 
     Raises:
         AudioError: the file is missing, a folder, a pipe, not readable, not audio, cut short, empty, has a
@@ -87,208 +26,83 @@ def load(path: str | os.PathLike[str], sample_rate: int, longest_seconds: float 
             decoded), or holds a sample that is not a finite number.
         UsageError: `sample_rate` is outside `SAMPLE_RATES`.
     """
-    _check_rate(sample_rate)
-    with _opened(path) as file:
-        blocks = _resampled(_blocks(path, file), file.samplerate, sample_rate)
-        return Audio(_gather(path, blocks, sample_rate, longest_seconds), sample_rate)
+    return _gathered(path, _read(path, sample_rate), sample_rate, longest_seconds)
+
+
+def stream(path: str | os.PathLike[str], sample_rate: int, seconds: float) -> Iterator[Waveform]:
+    """Read a recording in blocks of `seconds`, the last one shorter; joined, they are what `load` gives.
+
+    Args:
+        path: the recording.
+        sample_rate: Hz, of the blocks.
+        seconds: of a block; rounded to samples, one at least.
+
+    Raises:
+        AudioError: as `load`; damage is noticed where it lies, after the blocks before it.
+        UsageError: `sample_rate` is outside `SAMPLE_RATES`.
+    """
+    size = max(1, round(seconds * sample_rate))
+    waiting = np.zeros(0, dtype=np.float32)
+    samples = 0
+    for block in _read(path, sample_rate):
+        waiting = np.concatenate([waiting, block])
+        samples += len(block)
+        while len(waiting) >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+    if not samples:
+        raise _empty(path)
+    if len(waiting):
+        yield waiting
 
 
 def resample(waveform: Waveform, original: int, sample_rate: int, longest_seconds: float = math.inf) -> Audio:
-    """Resample float32 [samples] from `original` Hz to `sample_rate` Hz.
+    """Resample float32 [samples] from `original` Hz to `sample_rate` Hz; what goes beyond [-1, 1] is clipped.
 
     Raises:
         UsageError: a rate is outside `SAMPLE_RATES`.
         AudioError: the waveform is empty, lasts more than `longest_seconds`, or a sample is not finite.
     """
-    _check_rate(original)
-    _check_rate(sample_rate)
-    starts = range(0, len(waveform), _BLOCK)
-    blocks = _resampled((waveform[start : start + _BLOCK] for start in starts), original, sample_rate)
-    return Audio(_gather("The waveform", blocks, sample_rate, longest_seconds), sample_rate)
+    check_rate(original)
+    check_rate(sample_rate)
+    name = "The waveform"
+    blocks = (waveform[start : start + _BLOCK] for start in range(0, len(waveform), _BLOCK))
+    checked = _resampled(name, blocks, original, sample_rate)
+    return _gathered(name, checked, sample_rate, longest_seconds)
 
 
-def _check_rate(sample_rate: int) -> None:
-    if sample_rate not in SAMPLE_RATES:
-        raise UsageError(
-            f"A sample rate of {sample_rate} Hz is not possible; it must be a whole number from "
-            f"{SAMPLE_RATES[0]} to {SAMPLE_RATES[-1]}."
-        )
+def _read(path: str | os.PathLike[str], sample_rate: int) -> Iterator[Waveform]:
+    check_rate(sample_rate)
+    with sndfile.opened(path) as file:
+        yield from _resampled(path, sndfile.blocks(path, file), file.samplerate, sample_rate)
 
 
-@contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[soundfile.SoundFile]:
-    """Open for decoding and check what the header says."""
-    with _regular_file(path) as raw:
-        try:
-            file = soundfile.SoundFile(raw)
-        except soundfile.LibsndfileError as error:
-            size = os.fstat(raw.fileno()).st_size
-            if size == 0:
-                raise AudioError(f"{path} is empty (0 bytes).") from error
-            raise AudioError(
-                f"{path} cannot be decoded: {_reason(error)}. WAV, FLAC, Ogg, MP3 and AIFF work; "
-                f"convert anything else first, e.g. ffmpeg -i INPUT OUTPUT.flac."
-            ) from error
-        with file:
-            if file.samplerate not in SAMPLE_RATES:
-                raise AudioError(
-                    f"{path} has a sample rate of {file.samplerate} Hz; from {SAMPLE_RATES[0]} to "
-                    f"{SAMPLE_RATES[-1]} Hz can be used, so its header is probably damaged."
-                )
-            _check_stated_bytes(path, file, raw)
-            if file.format == "OGG":
-                _check_last_page(path, raw)
-            yield file
+def _resampled(
+    name: str | os.PathLike[str], blocks: Iterable[Waveform], original: int, sample_rate: int
+) -> Iterator[Waveform]:
+    # Before resampling as well, which would spread one wild sample over its neighbours.
+    return _checked(name, resampled(_checked(name, blocks), original, sample_rate))
 
 
-class _Reader(io.BufferedReader):
-    """A file that stays where it is when libsndfile, misled by a damaged header, seeks to where nothing is.
-
-    libsndfile then sees the unchanged position and reports the damage; a raised error would not reach it and
-    be printed instead.
-    """
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move and return the position, unchanged if there is no such position."""
-        try:
-            return super().seek(offset, whence)
-        except (OSError, ValueError, OverflowError):
-            return self.tell()
-
-
-@contextmanager
-def _regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    # Opened here, not by libsndfile: errors have names, any bytes may stand in a file name, and O_NONBLOCK
-    # keeps a named pipe from blocking before it can be refused.
-    try:
-        flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(path, flags)
-    except (OSError, ValueError) as error:
-        raise AudioError(_cannot_open(path, error)) from error
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise AudioError(_not_a_file(path, is_folder=stat.S_ISDIR(mode)))
-    # Opened by number, the file has no name whose ending soundfile could mistake for its format.
-    with _Reader(io.FileIO(descriptor, "rb")) as raw:
-        yield raw
-
-
-def _cannot_open(path: str | os.PathLike[str], error: OSError | ValueError) -> str:
-    if not os.fspath(path):
-        return "An empty file name was given; name a recording."
-    # Windows refuses to open a folder with "permission denied".
-    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for names that are too long)
-        return _not_a_file(path, is_folder=True)
-    number = error.errno if isinstance(error, OSError) else errno.EINVAL
-    if number in (errno.ENOENT, errno.ENOTDIR):
-        return f"{path} does not exist."
-    if number in (errno.EACCES, errno.EPERM):
-        return f"{path} may not be read: permission denied."
-    if number == errno.ENXIO:
-        return _not_a_file(path, is_folder=False)
-    return f"{path} cannot be opened: {os.strerror(number or errno.EIO).lower()}."
-
-
-def _not_a_file(path: str | os.PathLike[str], is_folder: bool) -> str:
-    if is_folder:
-        return f"{path} is a folder; name the recordings in it, e.g. {Path(path) / '*.wav'}."
-    return f"{path} is a pipe or device; save the recording to a file first."
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    text: str = error.error_string
-    return text.removeprefix("Error : ").strip().rstrip(".").lower()
-
-
-def _check_stated_bytes(path: str | os.PathLike[str], file: soundfile.SoundFile, raw: BinaryIO) -> None:
-    for stated, found in _STATED.findall(file.extra_info):
-        # A few bytes too many is how some writers count the header; nothing is missing then.
-        if int(found) + 16 < int(stated) < _UNKNOWN_LENGTH:
-            raise _cut_short(path, f"its header announces {stated} bytes of audio, {found} are there")
-    # What recorders that lost power leave behind.
-    size = os.fstat(raw.fileno()).st_size
-    if _NO_BYTES.search(file.extra_info) and not file.frames and size > _HEADER_BYTES:
-        raise _cut_short(path, f"its header announces 0 bytes of audio, and the file has {size} bytes")
-
-
-def _check_last_page(path: str | os.PathLike[str], raw: BinaryIO) -> None:
-    """Refuse an Ogg file whose last page is not whole and marked as the last (RFC 3533, section 6)."""
-    position, size = raw.tell(), os.fstat(raw.fileno()).st_size
-    raw.seek(max(0, size - _OGG_PAGE))
-    tail = raw.read()
-    raw.seek(position)  # libsndfile goes on from here
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    # Byte 5 holds the flags, 4 marking the end; byte 26 how many lengths follow, which add up to the rest.
-    if len(page) < 27 or not page[5] & 4 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
-        raise _cut_short(path, "it is cut off before the end of its stream")
-
-
-def _cut_short(path: str | os.PathLike[str], how: str) -> AudioError:
-    return AudioError(f"{path} is cut short or damaged: {how}. Copy or download it again.")
-
-
-def _blocks(path: str | os.PathLike[str], file: soundfile.SoundFile) -> Iterator[Waveform]:
-    """Decode block by block into the mean of the channels."""
-    size = max(1, _BLOCK // file.channels)
-    done = 0
-    while True:
-        try:
-            block = file.read(size, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise _cut_short(path, f"after {done / file.samplerate:.1f} s, {_reason(error)}") from error
-        if not len(block):
-            break
-        done += len(block)
-        with np.errstate(over="ignore", invalid="ignore"):  # found, and said, when the blocks are gathered
-            yield block.mean(axis=1)
-    # An MP3 that does not state its length only guesses it; one that does may be a frame or two off.
-    missing = (file.frames - done) / file.samplerate
-    if missing > (1.0 if file.format == "MP3" else 0.0) and _states_length(path, file):
-        whole = file.frames / file.samplerate
-        raise _cut_short(path, f"it announces {whole:.1f} s, the last {missing:.1f} s are missing")
-
-
-def _states_length(path: str | os.PathLike[str], file: soundfile.SoundFile) -> bool:
-    if file.format != "MP3":
-        return True
-    with Path(path).open("rb") as raw:
-        beginning = raw.read(1 << 20)
-    return any(tag in beginning for tag in (b"Xing", b"Info", b"VBRI"))
-
-
-def _resampled(blocks: Iterator[Waveform], original: int, sample_rate: int) -> Iterator[Waveform]:
-    if original == sample_rate:
-        yield from blocks
-        return
-    stream = soxr.ResampleStream(original, sample_rate, num_channels=1, dtype="float32", quality="HQ")
-    beginning, samples = np.zeros(0, dtype=np.float32), 0
+def _checked(name: str | os.PathLike[str], blocks: Iterable[Waveform]) -> Iterator[Waveform]:
+    """Pass blocks on, within [-1, 1]; each by itself, so that a stream has the samples of the whole."""
     for block in blocks:
-        beginning = beginning if len(beginning) else block[:1]
-        resampled = stream.resample_chunk(block)
-        samples += len(resampled)
-        yield resampled
-    rest = stream.resample_chunk(np.zeros(0, dtype=np.float32), last=True)
-    # Less than half a sample at the new rate rounds to none, but something was recorded.
-    yield rest if samples + len(rest) else beginning
+        if not np.isfinite(block).all():
+            raise AudioError(
+                f"{name} holds samples that are not finite numbers of 32 bits (NaN, infinity or over 3.4e38)."
+            )
+        # Float files, lossy codecs and resampling may overshoot; models expect what integer formats can hold.
+        yield np.clip(block, -1.0, 1.0)
 
 
-def _gather(
-    name: str | os.PathLike[str], blocks: Iterator[Waveform], sample_rate: int, longest_seconds: float
-) -> Waveform:
-    """Join blocks, checking every sample, into a waveform of at most `longest_seconds` within [-1, 1]."""
+def _gathered(
+    name: str | os.PathLike[str], blocks: Iterable[Waveform], sample_rate: int, longest_seconds: float
+) -> Audio:
+    """Join blocks into a recording of at most `longest_seconds`."""
     # Grown by reallocation: a header may promise any length, and joining a list would hold everything twice.
     gathered = bytearray()
-    peak = 0.0
     try:
         for block in blocks:
-            highest = float(np.abs(block).max(initial=0.0))
-            if not np.isfinite(highest):
-                raise AudioError(
-                    f"{name} holds samples that are not finite numbers of 32 bits (NaN, infinity or "
-                    f"over 3.4e38)."
-                )
-            peak = max(peak, highest)
             gathered += block.tobytes()
             if len(gathered) > longest_seconds * sample_rate * block.itemsize:
                 raise AudioError(
@@ -298,9 +112,9 @@ def _gather(
     except MemoryError as error:
         raise AudioError(f"{name} is too long for this machine's memory; cut it into parts.") from error
     if not gathered:
-        raise AudioError(f"{name} is empty: it holds no samples.")
-    waveform = np.frombuffer(gathered, dtype=np.float32)
-    # Float files, lossy codecs and resampling may overshoot; models expect what integer formats can hold.
-    if peak > 1.0:
-        np.divide(waveform, peak, out=waveform)
-    return waveform
+        raise _empty(name)
+    return Audio(np.frombuffer(gathered, dtype=np.float32), sample_rate)
+
+
+def _empty(name: str | os.PathLike[str]) -> AudioError:
+    return AudioError(f"{name} is empty: it holds no samples.")

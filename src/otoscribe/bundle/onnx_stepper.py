@@ -1,94 +1,69 @@
-"""The bundle's decoder as the stepper that `search.search` drives, with its key/value cache."""
+"""The bundle's decoder as the stepper that `search.beam.search` drives, with its key/value cache."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otoscribe.bundle.bundle import Bundle, Memory
-from otoscribe.search.beam import Integers
+from otoscribe.bundle.bundle import Bundle, EncodedClip
+from otoscribe.bundle.graphs import Cache, reordered
+from otoscribe.search.stepper import Integers
+from otoscribe.text.vocabulary import START
 
-
-@dataclass(frozen=True)
-class StepState:
-    """Everything that one decoder step needs besides the tokens."""
-
-    keys: NDArray[np.float32]
-    """[layers, clips, beam, heads, time, head_dim], as are the values."""
-    values: NDArray[np.float32]
-    memory_keys: NDArray[np.float32]
-    """[layers, clips, frames, heads, head_dim], as are the values."""
-    memory_values: NDArray[np.float32]
-    memory_mask: NDArray[np.bool_]
-    """[clips, frames]; True where a frame is the clip's own, False where it fills up."""
+State = Cache[NDArray[Any]]
 
 
 class OnnxStepper:
-    """`search.Stepper` over step.onnx for clips of any lengths."""
+    """`search.stepper.Stepper` over step.onnx for clips of any lengths."""
 
-    def __init__(self, bundle: Bundle, memories: list[Memory]) -> None:
+    def __init__(self, bundle: Bundle, clips: Sequence[EncodedClip]) -> None:
         self._bundle = bundle
-        self._memories = memories
+        self._clips = clips
 
     @property
     def clips(self) -> int:
         """How many clips are to be captioned."""
-        return len(self._memories)
+        return len(self._clips)
 
-    def start(self) -> StepState:
-        """Return the state before any token, one row per clip."""
-        layers, _, _, heads, _, head_dim = next(
-            i.shape for i in self._bundle.stepper.get_inputs() if i.name == "keys"
-        )
-        frames = np.array([memory.frames for memory in self._memories])
-        empty = np.zeros((layers, self.clips, 1, heads, 0, head_dim), dtype=np.float32)
-        return StepState(
-            keys=empty,
-            values=empty,
-            memory_keys=_side_by_side([memory.keys for memory in self._memories]),
-            memory_values=_side_by_side([memory.values for memory in self._memories]),
-            memory_mask=np.arange(frames.max()) < frames[:, None],
-        )
+    def start(self) -> State:
+        """Return the state before any word, one row per clip."""
+        return self._bundle.cache(self._clips)
 
-    def step(self, state: StepState, tokens: Integers) -> tuple[NDArray[np.float32], StepState]:
-        """Feed one token per row, [clips, beam]; see `search.Stepper`."""
-        log_probabilities, keys, values = self._bundle.step(
-            {
-                "tokens": tokens,
-                "keys": state.keys,
-                "values": state.values,
-                "memory_keys": state.memory_keys,
-                "memory_values": state.memory_values,
-                "memory_mask": state.memory_mask,
-            },
-        )
-        after = StepState(keys, values, state.memory_keys, state.memory_values, state.memory_mask)
+    def step(self, state: State, history: Integers) -> tuple[NDArray[np.float32], State]:
+        """Read the newest word of every row; see `search.stepper.Stepper`."""
+        log_probabilities, _, after = self.attend(state, history)
         return log_probabilities, after
 
-    def reorder(self, state: StepState, rows: Integers) -> StepState:
-        """Return the state whose row [c, b] is the old flat row `rows[c, b]`; see `search.Stepper`."""
-        _, clips, beam, *_ = state.keys.shape
-        clip, slot = np.divmod(rows, beam)
-        kept = clip[:, 0]
-        memory = (state.memory_keys, state.memory_values, state.memory_mask)
-        if not np.array_equal(kept, np.arange(clips)):
-            mask = state.memory_mask[kept]
-            # What only filled up clips that are done need not be computed on.
-            frames = int(mask.sum(axis=1).max())
-            memory = (
-                state.memory_keys[:, kept, :frames],
-                state.memory_values[:, kept, :frames],
-                mask[:, :frames],
-            )
-        return StepState(state.keys[:, clip, slot], state.values[:, clip, slot], *memory)
+    def attend(
+        self, state: State, history: Integers
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
+        """As `step`, and between its two results the attention to the memory, [clips, beam, places]."""
+        found = self._bundle.stepper.run({"history": history, **state._asdict()})
+        after = state._replace(keys=found["next_keys"], values=found["next_values"])
+        return found["log_probabilities"], found["attention"], after
+
+    def reorder(self, state: State, rows: Integers) -> State:
+        """Pick rows; see `search.stepper.Stepper`."""
+        return reordered(state, rows)
 
 
-def _side_by_side(arrays: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Stack [layers, frames, ...] of several clips to [layers, clips, most frames, ...], filled up with 0."""
-    layers, _, *rest = arrays[0].shape
-    stacked = np.zeros(
-        (layers, len(arrays), max(array.shape[1] for array in arrays), *rest), dtype=np.float32
-    )
-    for clip, array in enumerate(arrays):
-        stacked[:, clip, : array.shape[1]] = array
-    return stacked
+def attention_to(bundle: Bundle, clip: EncodedClip, tokens: Sequence[int]) -> NDArray[np.float32]:
+    """Return from which places of a clip's memory each word of a caption was read.
+
+    Args:
+        bundle: the model.
+        clip: what it heard.
+        tokens: ids of the caption's words, without `START` and `END`.
+
+    Returns:
+        float32 [words, places], at least 0, adding up to 1 for every word: the mean over blocks and heads.
+    """
+    stepper = OnnxStepper(bundle, [clip])
+    state = stepper.start()
+    history = np.array([[[START, *tokens]]])
+    rows = []
+    for time in range(1, len(tokens) + 1):
+        _, attention, state = stepper.attend(state, history[..., :time])
+        rows.append(attention[0, 0])
+    return np.stack(rows) if rows else np.zeros((0, clip.places), np.float32)

@@ -47,7 +47,8 @@ def caption(
 
     # Here and not at the top: `otoscribe --help` need not wait for ONNX Runtime.
     from otoscribe.cli import formats
-    from otoscribe.listen.captioner import BUNDLED, Captioner, Failure
+    from otoscribe.listen.captioner import BUNDLED, Captioner
+    from otoscribe.listen.results import Failure
 
     form = formats.as_json if as_json else formats.as_csv if as_csv else formats.as_text(len(files) > 1)
 

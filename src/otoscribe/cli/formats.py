@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from otoscribe.cli.terminal import printable
-from otoscribe.listen.captioner import Candidate, Caption, Failure
+from otoscribe.listen.results import Candidate, Caption, Failure
 
 Result = Caption | Failure
 Form = Callable[[Iterable[Result]], Iterator[str]]

@@ -58,7 +58,7 @@ def _install_fense(source: Path | None, bars: terminal.Bars) -> Path:
     from otoscribe.fetch.published import copy, download, or_by_hand
     from otoscribe.metrics.fense.networks import FILES, INSTALL, folder
 
-    with or_by_hand((file.url for file in FILES), INSTALL):
+    with or_by_hand(FILES, INSTALL):
         for file in FILES:
             if source is None:
                 download(file, folder(), bars.show)

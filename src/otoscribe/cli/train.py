@@ -9,7 +9,7 @@ from otoscribe.cli import terminal
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
-    from otoscribe.train.trainer import Epoch
+    from otoscribe.train.history import Epoch
 
 
 def train(
@@ -23,7 +23,9 @@ def train(
     validation: Annotated[
         Path, typer.Option(metavar="PATH", help="Recordings that choose the best epoch, likewise.")
     ],
-    weights: Annotated[Path, typer.Option(metavar="FILE", help="The encoder's published weights.")],
+    weights: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder of the encoder's published weights.")
+    ],
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
     features: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Folder of encoder outputs, computed once.")
@@ -36,7 +38,7 @@ def train(
     """Train a model on captioned recordings; a run that was interrupted goes on."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
     from otoscribe.datasets.folder import CaptionedClip, read_pairs
-    from otoscribe.model.encoders.base import ENCODERS
+    from otoscribe.model.encoders.base import load_encoder
     from otoscribe.text.vocabulary import Vocabulary
     from otoscribe.train.batches import Split
     from otoscribe.train.run import read_settings
@@ -49,7 +51,7 @@ def train(
     unheard = read_pairs(validation)
     words = [caption for clip in heard for caption in clip.captions]
     vocabulary = Vocabulary.from_captions(words, chosen.training.minimum_count)
-    encoder = ENCODERS[chosen.model.encoder.name].load(weights, chosen.model.encoder.overlap)
+    encoder = load_encoder(chosen.model.encoder, weights)
     store = Store(features, encoder, chosen.model.encoder.output)
 
     with terminal.quiet_libraries(), terminal.ProgressBar(len(heard) + len(unheard)) as bar:
@@ -67,7 +69,6 @@ def train(
         validation_split,
         runs,
         RuntimeSettings(device=device, threads=threads),
-        encoder=encoder,
         report=_say,
     )
     print(run)

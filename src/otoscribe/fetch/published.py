@@ -8,16 +8,21 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from otoscribe import files
 from otoscribe.errors import DownloadError
 from otoscribe.fetch.remote import UnreachableError, connect, read, size_of
 from otoscribe.progress import Progress
+
+CHECKSUM = re.compile("sha256:[0-9a-f]{64}|md5:[0-9a-f]{32}|git:[0-9a-f]{40}")
+"""How a checksum is written: some hosts show an MD5 (Zenodo), or the id of a Git blob, and no SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,32 @@ class PublishedFile:
 
     name: str
     """Where it is kept within a folder, with / between the parts."""
-    url: str
-    """Its address, or that of the archive that holds it under `name`."""
+    urls: tuple[str, ...]
+    """Its addresses, or those of the archive that holds it under `name`; the next is for when one fails."""
     bytes: int | None
     """Its size; None if nobody states it."""
-    sha256: str
-    """64 hexadecimal digits."""
+    checksum: str
+    """As `CHECKSUM` says."""
+
+    def __post_init__(self) -> None:
+        if not self.urls:
+            raise ValueError(f"{self.name} has no address.")
+        if not CHECKSUM.fullmatch(self.checksum):
+            raise ValueError(f"{self.name} has a checksum of an unknown kind: {self.checksum!r}.")
+
+    def matches(self, content: io.BufferedIOBase) -> bool:
+        """Tell whether some content, read from its beginning, is what was published."""
+        kind, _, digits = self.checksum.partition(":")
+
+        def begun() -> Any:
+            # No defence against forgers, where the publisher offers none: what the host shows is compared.
+            if kind != "git":
+                return hashlib.new(kind, usedforsecurity=False)
+            return hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+
+        size = content.seek(0, os.SEEK_END)
+        content.seek(0)
+        return hashlib.file_digest(content, begun).hexdigest() == digits
 
     def is_in(self, folder: Path) -> bool:
         """Tell whether the folder has it; compares the size only, which finds files that were cut."""
@@ -44,7 +69,10 @@ class PublishedFile:
     def is_whole_in(self, folder: Path) -> bool:
         """Tell whether the folder has it, every byte as published."""
         try:
-            return self.is_in(folder) and files.sha256(folder / self.name) == self.sha256
+            if not self.is_in(folder):
+                return False
+            with (folder / self.name).open("rb") as content:
+                return self.matches(content)
         except OSError:
             return False
 
@@ -60,8 +88,9 @@ def download(file: PublishedFile, folder: Path, progress: Progress | None = None
     What an earlier, interrupted call left in `NAME.part` is not fetched again, where the server allows that.
 
     Raises:
-        DownloadError: the address cannot be reached or sends something else than what was published, or the
-            folder cannot be written.
+        UnreachableError: none of its addresses can be reached.
+        DownloadError: an address sends something else than what was published, or the folder cannot be
+            written.
     """
     target = folder / file.name
     with _written(target):
@@ -70,14 +99,8 @@ def download(file: PublishedFile, folder: Path, progress: Progress | None = None
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not by files.written_whole: an interrupted download must find its part again.
         path = part_of(target)
-        with open(path, "rb+", opener=_made) as part, connect() as session:
-            size = size_of(session, file.url) if file.bytes is None else file.bytes
-            start = part.seek(0, os.SEEK_END)
-            while not _completed(part, file, size, read(session, file.url, start, size), progress):
-                part.truncate(0)
-                if start == 0:
-                    raise _wrong(file, file.url)
-                start = part.seek(0)  # the part was of something else
+        with open(path, "rb+", opener=_made) as part:
+            _fill(part, file, progress)
             written = os.fstat(part.fileno())
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(written, path.stat()):
@@ -96,10 +119,11 @@ def keep(file: PublishedFile, folder: Path, content: BinaryIO, source: str) -> N
     target = folder / file.name
     with _written(target):
         with files.written_whole(target) as temporary:
-            with temporary.open("wb") as written:
-                shutil.copyfileobj(content, written)
-            if files.sha256(temporary) != file.sha256:
-                raise _wrong(file, source)
+            with temporary.open("wb") as copied:
+                shutil.copyfileobj(content, copied)
+            with temporary.open("rb") as written:
+                if not file.matches(written):
+                    raise _wrong(file, source)
         part_of(target).unlink(missing_ok=True)
 
 
@@ -116,28 +140,54 @@ def copy(file: PublishedFile, folder: Path, source: Path) -> None:
     """
     if file.is_whole_in(folder):
         return
-    names = dict.fromkeys([file.name, file.url.rpartition("/")[2]])
+    urls = (unquote(urlsplit(url).path) for url in file.urls)
+    names = dict.fromkeys([file.name, *(path.rpartition("/")[2] for path in (file.name, *urls))])
     found = [source / name for name in names if (source / name).is_file()]
     if not found:
-        raise DownloadError(f"{source} has no {' or '.join(names)}. Copy {file.url} there.")
-    try:
-        content = found[0].open("rb")
-    except OSError as error:
-        raise DownloadError(f"{found[0]} cannot be read: {_reason(error)}.") from error
-    with content:
-        keep(file, folder, content, str(source))
+        raise DownloadError(f"{source} has no {' or '.join(names)}. Copy {file.urls[0]} there.")
+    for path in found:
+        try:
+            with path.open("rb") as content:
+                if file.matches(content):
+                    content.seek(0)
+                    keep(file, folder, content, str(path))
+                    return
+        except OSError as error:
+            raise DownloadError(f"{path} cannot be read: {_reason(error)}.") from error
+    raise _wrong(file, str(source))
 
 
 @contextlib.contextmanager
-def or_by_hand(urls: Iterable[str], command: str) -> Iterator[None]:
+def or_by_hand(wanted: Iterable[PublishedFile], command: str) -> Iterator[None]:
     """Add to the error of an address that cannot be reached what to do on a machine without a network."""
     try:
         yield
     except UnreachableError as error:
+        urls = " and ".join(file.urls[0] for file in wanted)
         raise DownloadError(
-            f"{error} Without a network: copy {' and '.join(urls)} into a folder, and type: "
-            f"{command} --from FOLDER"
+            f"{error} Without a network: copy {urls} into a folder, and type: {command} --from FOLDER"
         ) from error
+
+
+def _fill(part: io.BufferedRandom, file: PublishedFile, progress: Progress | None) -> None:
+    """Bring a part to its end, from the first address that has the rest of it."""
+    failures: list[str] = []
+    kind: type[DownloadError] = UnreachableError
+    with connect() as session:
+        for url in file.urls:
+            try:
+                size = size_of(session, url) if file.bytes is None else file.bytes
+                start = part.seek(0, os.SEEK_END)
+                while not _completed(part, file, size, read(session, url, start, size), progress):
+                    part.truncate(0)
+                    if start == 0:
+                        raise _wrong(file, url)
+                    start = part.seek(0)  # the part was of something else
+                return
+            except DownloadError as error:
+                failures.append(str(error))
+                kind = kind if isinstance(error, UnreachableError) else DownloadError
+    raise kind(" ".join(failures))
 
 
 def _completed(
@@ -154,8 +204,7 @@ def _completed(
             progress(file.name, part.tell(), size)
     part.flush()
     os.fsync(part.fileno())
-    part.seek(0)
-    return hashlib.file_digest(part, "sha256").hexdigest() == file.sha256
+    return file.matches(part)
 
 
 def _made(path: str, flags: int) -> int:
@@ -177,5 +226,5 @@ def _reason(error: OSError) -> str:
 
 def _wrong(file: PublishedFile, source: str) -> DownloadError:
     return DownloadError(
-        f"{file.name} from {source} is not what was published: its SHA-256 is not {file.sha256}."
+        f"{file.name} from {source} is not what was published: its checksum is not {file.checksum}."
     )

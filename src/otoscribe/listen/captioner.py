@@ -2,20 +2,26 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from otoscribe.audio import reading
-from otoscribe.bundle.bundle import NO_MEMORY, Bundle, Memory
-from otoscribe.bundle.onnx_stepper import OnnxStepper
-from otoscribe.errors import AudioError, BundleError, OtoscribeError, UsageError
-from otoscribe.search.beam import Hypothesis, Search, search
+from otoscribe.audio.waveform import Audio, samples_of
+from otoscribe.bundle.bundle import Bundle, EncodedClip
+from otoscribe.bundle.manifest import MANIFEST
+from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
+from otoscribe.bundle.session import NO_MEMORY
+from otoscribe.errors import BundleError, OtoscribeError, UsageError
+from otoscribe.listen.batching import Limits, batched
+from otoscribe.listen.results import Candidate, Caption, Failure
+from otoscribe.search.beam import Hypothesis
+from otoscribe.search.beam import search as search_captions
+from otoscribe.search.options import Search
+from otoscribe.search.rules import Rule
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The model that ships inside the package."""
@@ -24,80 +30,30 @@ LONGEST_SECONDS = 1800
 """A whole recording becomes one caption in one pass, which takes about 1.3 MB per second with YAMNet."""
 
 _CLIPS = 16
-"""Clips decoded together: most of the gain of batching, and the first captions come soon."""
+"""Recordings decoded together: most of the gain of batching, and the first captions come soon."""
 
-_FRAMES = 16_384
-"""Frames of memory, fill-up included, decoded together: one long recording does not inflate 15 short ones."""
+_SECONDS = 600
+"""Of the recordings decoded together, fill-up included."""
 
 _ROWS = 256
 """Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
 
-_LONG_SECONDS = 60
-"""A recording over this takes a while to be listened to: what waits is captioned before."""
-
 FileName = str | bytes | os.PathLike[str]
 
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True)
-class Candidate:
-    """One way to describe a recording."""
-
-    caption: str
-    log_probability: float
-    """Natural logarithm of the model's probability for exactly these words, summed over them and the end."""
-    confidence: float
-    """Geometric mean of the probabilities of the words and the end, in (0, 1]."""
-    words: tuple[tuple[str, float], ...]
-    """Each word with its probability given the words before it."""
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What was heard in a recording."""
-
-    file: str | None
-    """The recording as it was named; None for a waveform."""
-    seconds: float
-    """Duration of the recording."""
-    candidates: tuple[Candidate, ...]
-    """At least one, best first."""
-
-    @property
-    def caption(self) -> str:
-        """The best candidate's words."""
-        return self.candidates[0].caption
-
-    @property
-    def log_probability(self) -> float:
-        """The best candidate's log-probability."""
-        return self.candidates[0].log_probability
-
-    @property
-    def confidence(self) -> float:
-        """The best candidate's confidence, in (0, 1]."""
-        return self.candidates[0].confidence
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A recording that got no caption."""
+class _Recording:
+    """A recording that was read and waits for its batch."""
 
     file: str
-    message: str
-    """One or two sentences: what is wrong, and what to do."""
-
-
-@dataclass(frozen=True)
-class _Heard:
-    file: str | None
-    seconds: float
-    memory: Memory
+    audio: Audio
 
 
 class Captioner:
     """Captions recordings with one model, loaded once.
+
+    `caption` does all for a file; `listen` and `decode` are its two halves, for waveforms and for whoever
+    wants to decode what was heard once more in another way.
 
     Args:
         model: a bundle's folder; the model that ships with otoscribe if None.
@@ -108,48 +64,38 @@ class Captioner:
     """
 
     def __init__(self, model: FileName | None = None, threads: int | None = None) -> None:
-        if model is None and not (BUNDLED / "manifest.json").is_file():
+        if model is None and not (BUNDLED / MANIFEST).is_file():
             raise BundleError(
                 "This copy of otoscribe has no model inside; name one (--model PATH), or install a release."
             )
         self._bundle = Bundle.open(BUNDLED if model is None else model, threads)
 
-    def caption_waveform(
-        self,
-        waveform: ArrayLike,
-        sample_rate: int,
-        *,
-        beam: int | None = None,
-        candidates: int = 1,
-    ) -> Caption:
-        """Caption samples that are in memory already.
+    def caption(self, path: FileName, *, beam: int | None = None, candidates: int = 1) -> Caption:
+        """Caption a recording.
 
         Args:
-            waveform: [samples], mono; numbers with a fraction within [-1, 1], or else scaled down to it, or
-                8-, 16- or 32-bit integers, which are divided by what their type can hold.
-            sample_rate: Hz.
+            path: WAV, FLAC, Ogg, MP3, AIFF, of any sample rate and number of channels.
             beam: hypotheses kept while searching; the model's default if None.
-            candidates: how many captions to return.
-
-        Raises:
-            AudioError: the waveform is no such array, not one-dimensional, empty, not finite or over
-                `LONGEST_SECONDS`.
-            UsageError: a sample rate, beam or number of candidates that is not possible.
-        """
-        settings = self._search(beam, candidates)
-        rate = self._bundle.manifest.sample_rate
-        recording = reading.resample(_samples(waveform), sample_rate, rate, LONGEST_SECONDS)
-        return self._decoded_alone(self._listened(None, recording), settings)
-
-    def caption(self, path: FileName, *, beam: int | None = None, candidates: int = 1) -> Caption:
-        """Caption a recording; see `caption_waveform` for the options.
+            candidates: how many captions to return, best first.
 
         Raises:
             AudioError: the file cannot be read, see `reading.load`, or is longer than `LONGEST_SECONDS`.
             UsageError: a beam or number of candidates that is not possible, or `path` is no path.
         """
-        settings = self._search(beam, candidates)
-        return self._decoded_alone(self._listened(_name(path), self._loaded(path)), settings)
+        settings = self.own_search(beam, candidates)
+        return self._captioned(self._read(path), settings)
+
+    def caption_waveform(
+        self, waveform: ArrayLike, sample_rate: int, *, beam: int | None = None, candidates: int = 1
+    ) -> Caption:
+        """Caption samples that are in memory already; see `listen` and `caption` for the arguments.
+
+        Raises:
+            AudioError: see `listen`.
+            UsageError: a sample rate, beam or number of candidates that is not possible.
+        """
+        settings = self.own_search(beam, candidates)
+        return self.decode([self.listen(waveform, sample_rate)], settings)[0]
 
     def caption_many(
         self, paths: Iterable[FileName], *, beam: int | None = None, candidates: int = 1
@@ -163,68 +109,115 @@ class Captioner:
         """
         if isinstance(paths, str | bytes | os.PathLike):
             raise UsageError(f"caption_many takes a list of recordings; caption takes one: {paths!r}.")
-        return self._stream(paths, self._search(beam, candidates))
+        settings = self.own_search(beam, candidates)
+        limits = Limits(max(1, min(_CLIPS, _ROWS // settings.beam)), _SECONDS, 4 * _CLIPS)
+        batches = batched(map(self._read_or_failed, paths), _seconds, limits)
+        return (result for batch in batches for result in self._all_captioned(batch, settings))
 
-    def _stream(self, paths: Iterable[FileName], settings: Search) -> Iterator[Caption | Failure]:
-        clips = max(1, min(_CLIPS, _ROWS // settings.beam))
-        waiting: list[_Heard | Failure] = []
-        for path in paths:
-            recording = _attempted(path, partial(self._loaded, path))
-            if isinstance(recording, Failure):
-                waiting.append(recording)
-            else:
-                if recording.seconds > _LONG_SECONDS:
-                    yield from self._finished(waiting, settings)
-                    waiting = []
-                waiting.append(_attempted(path, partial(self._listened, _name(path), recording)))
-            frames = [heard.memory.frames for heard in waiting if isinstance(heard, _Heard)]
-            if len(frames) == clips or len(waiting) == 4 * _CLIPS:
-                yield from self._finished(waiting, settings)
-                waiting = []
-            elif len(frames) > 1 and len(frames) * max(frames) > _FRAMES:
-                yield from self._finished(waiting[:-1], settings)
-                waiting = waiting[-1:]
-        yield from self._finished(waiting, settings)
+    def listen(self, waveform: ArrayLike, sample_rate: int) -> EncodedClip:
+        """Encode samples, once for any number of decodings.
 
-    def _finished(self, waiting: list[_Heard | Failure], settings: Search) -> Iterator[Caption | Failure]:
-        clips = [heard for heard in waiting if isinstance(heard, _Heard)]
+        Args:
+            waveform: [samples], mono; numbers with a fraction within [-1, 1], which are clipped to it, or 8-,
+                16- or 32-bit integers, which are divided by what their type can hold.
+            sample_rate: Hz.
+
+        Raises:
+            AudioError: the waveform is no such array, empty, not finite or over `LONGEST_SECONDS`.
+            UsageError: a sample rate that is not possible.
+        """
+        rate = self._bundle.manifest.sample_rate
+        audio = reading.resample(samples_of(waveform), sample_rate, rate, LONGEST_SECONDS)
+        return self._bundle.listen([audio.waveform])[0]
+
+    def decode(
+        self, clips: Sequence[EncodedClip], search: Search, rules: Sequence[Rule] = ()
+    ) -> list[Caption]:
+        """Write captions of clips, all in one batch.
+
+        Args:
+            clips: from `listen`.
+            search: how; `own_search` gives the model's own way.
+            rules: what is forbidden besides, such as `search.rules.Never`.
+
+        Raises:
+            BundleError: memory runs out, or the model gives no caption any probability.
+        """
         try:
-            captions: Iterator[Caption | Failure] = iter(self._decoded(clips, settings))
-        except BundleError:
-            # Alone, each needs less memory, and what fails does not take the others along.
-            captions = (
-                _attempted(clip.file or "", partial(self._decoded_alone, clip, settings)) for clip in clips
-            )
-        for heard in waiting:
-            yield heard if isinstance(heard, Failure) else next(captions)
-
-    def _search(self, beam: int | None, candidates: int) -> Search:
-        settings = Search(**self._bundle.manifest.search.model_dump())
-        # More candidates than the default beam holds widen it; an explicit beam is obeyed or refused.
-        if beam is None:
-            beam = max(settings.beam, Search(beam=1000, candidates=candidates).candidates)
-        return replace(settings, beam=beam, candidates=candidates)
-
-    def _loaded(self, path: FileName) -> reading.Audio:
-        return reading.load(_name(path), self._bundle.manifest.sample_rate, LONGEST_SECONDS)
-
-    def _listened(self, file: str | None, recording: reading.Audio) -> _Heard:
-        return _Heard(file, recording.seconds, self._bundle.listen(recording.waveform))
-
-    def _decoded(self, clips: list[_Heard], settings: Search) -> list[Caption]:
-        try:
-            found = search(OnnxStepper(self._bundle, [clip.memory for clip in clips]), settings)
+            found = search_captions(OnnxStepper(self._bundle, clips), search, rules)
         except MemoryError as error:
             raise BundleError(NO_MEMORY) from error
         if not all(found):
             raise BundleError("The model gives no caption any probability. Copy or export the model again.")
         return [
-            Caption(clip.file, clip.seconds, tuple(self._candidate(hypothesis) for hypothesis in hypotheses))
+            Caption(None, clip.seconds, tuple(self._candidate(hypothesis) for hypothesis in hypotheses))
             for clip, hypotheses in zip(clips, found, strict=True)
         ]
 
-    def _decoded_alone(self, clip: _Heard, settings: Search) -> Caption:
-        return self._decoded([clip], settings)[0]
+    def own_search(self, beam: int | None = None, candidates: int = 1) -> Search:
+        """Return the model's own way of decoding, with another beam or more candidates.
+
+        Raises:
+            UsageError: a beam or number of candidates that is not possible.
+        """
+        own = self._bundle.manifest.search
+        # More candidates than the default beam holds widen it; an explicit beam is obeyed or refused.
+        if beam is None:
+            beam = max(own.beam, Search(beam=1000, candidates=candidates).candidates)
+        return Search(**{**own.model_dump(), "beam": beam, "candidates": candidates})
+
+    def attention(self, clip: EncodedClip, caption: str) -> NDArray[np.float32]:
+        """Return when each word of a caption was heard.
+
+        Args:
+            clip: from `listen`.
+            caption: words that the model knows; what it does not know counts as `UNKNOWN`.
+
+        Returns:
+            float32 [words, frames], at least 0, at most 1 in sum for each word: the decoder's attention to
+            places of its memory (mean over blocks and heads), by the frames that these places come from.
+            Frame i begins at i * `frame_seconds` of the model's manifest.
+        """
+        attention = attention_to(self._bundle, clip, self._bundle.vocabulary.encode(caption))
+        return attention if clip.sources is None else attention @ clip.sources
+
+    def _read(self, path: FileName) -> _Recording:
+        name = _name(path)
+        return _Recording(name, reading.load(name, self._bundle.manifest.sample_rate, LONGEST_SECONDS))
+
+    def _read_or_failed(self, path: FileName) -> _Recording | Failure:
+        try:
+            return self._read(path)
+        except UsageError as error:
+            return Failure(repr(path), str(error))
+        except OtoscribeError as error:
+            return Failure(_name(path), str(error))
+
+    def _captioned(self, recording: _Recording, settings: Search) -> Caption:
+        (clip,) = self._bundle.listen([recording.audio.waveform])
+        return replace(self.decode([clip], settings)[0], file=recording.file)
+
+    def _all_captioned(
+        self, batch: Sequence[_Recording | Failure], settings: Search
+    ) -> Iterator[Caption | Failure]:
+        recordings = [entry for entry in batch if isinstance(entry, _Recording)]
+        results: Iterator[Caption | Failure]
+        try:
+            clips = [self._bundle.listen([recording.audio.waveform])[0] for recording in recordings]
+            captions = zip(self.decode(clips, settings), recordings, strict=True)
+            results = (replace(caption, file=recording.file) for caption, recording in captions)
+        except BundleError:
+            # Alone, each needs less memory, and what fails does not take the others along.
+            results = (self._captioned_or_failed(recording, settings) for recording in recordings)
+        for entry in batch:
+            yield entry if isinstance(entry, Failure) else next(results)
+
+    def _captioned_or_failed(self, recording: _Recording, settings: Search) -> Caption | Failure:
+        try:
+            return self._captioned(recording, settings)
+        except BundleError as error:
+            # It speaks of the model, not of what the model was given.
+            return Failure(recording.file, f"{recording.file} got no caption. {error}")
 
     def _candidate(self, hypothesis: Hypothesis) -> Candidate:
         vocabulary = self._bundle.vocabulary
@@ -239,51 +232,12 @@ class Captioner:
         )
 
 
+def _seconds(entry: _Recording | Failure) -> float:
+    return 0.0 if isinstance(entry, Failure) else entry.audio.seconds
+
+
 def _name(path: FileName) -> str:
     try:
         return os.fsdecode(path)
     except TypeError as error:
         raise UsageError(f"A recording is named by its path, not by {path!r}.") from error
-
-
-def _attempted(path: FileName, attempt: Callable[[], Result]) -> Result | Failure:
-    """Return what `attempt` returns, or what is wrong with the recording."""
-    try:
-        return attempt()
-    except UsageError as error:
-        return Failure(repr(path), str(error))
-    except BundleError as error:
-        # It speaks of the model, not of what the model was given.
-        return Failure(_name(path), f"{_name(path)} got no caption. {error}")
-    except OtoscribeError as error:
-        return Failure(_name(path), str(error))
-
-
-def _samples(waveform: ArrayLike) -> NDArray[np.float32]:
-    """Return float32 [samples], integers divided by what their type can hold.
-
-    Raises:
-        AudioError: it is not one-dimensional, masked, or of another type.
-    """
-    if isinstance(waveform, np.ma.MaskedArray):
-        raise AudioError("A masked waveform cannot be heard; fill it first: waveform.filled(0).")
-    try:
-        samples: NDArray[Any] = np.asarray(waveform)
-    except ValueError as error:
-        raise AudioError(
-            "A waveform is one row of numbers, [samples]; these rows differ in length."
-        ) from error
-    if samples.ndim != 1:
-        raise AudioError(f"A waveform has the shape [samples], not {samples.shape}; average its channels.")
-    if samples.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # found, and said, when the samples are checked
-            return samples.astype(np.float32)
-    # Python's integers become 64 bits wide, which no recording has: their range is not known.
-    if samples.dtype.kind not in "iu" or samples.dtype.itemsize > 4:
-        raise AudioError(
-            f"A waveform of {samples.dtype} cannot be heard; give numbers with a fraction within [-1, 1], or "
-            f"integers of 8, 16 or 32 bits."
-        )
-    half = 2.0 ** (8 * samples.dtype.itemsize - 1)
-    # Without a sign, silence is in the middle.
-    return ((samples - (half if samples.dtype.kind == "u" else 0.0)) / half).astype(np.float32)

@@ -42,46 +42,51 @@ class MultiHeadAttention(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def keys_values(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Project [..., frames, memory_width] to keys and values, each [..., heads, frames, head_dim]."""
+        """Project [..., places, memory_width] to keys and values, each [..., heads, places, head_dim]."""
         return self._split(self.key(memory)), self._split(self.value(memory))
 
     def attend(
         self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """Attend with queries [..., time, query_width] over projected keys and values.
 
         Args:
             queries: [..., time, query_width].
-            keys: [..., heads, frames, head_dim].
+            keys: [..., heads, places, head_dim].
             values: as `keys`.
-            mask: bool, broadcastable to [..., heads, time, frames]; True where attention is allowed, in
+            mask: bool, broadcastable to [..., heads, time, places]; True where attention is allowed, in
                 every row at least once. None allows all.
             causal: query t sees keys 0 to t only; excludes `mask`.
 
         Returns:
-            [..., time, query_width].
+            What was attended to, [..., time, query_width], and the weights, [..., heads, time, places].
         """
         # Written out: the fused kernels gain nothing at these lengths and export only four dimensions.
-        scores = self._split(self.query(queries) * self.head_dim**-0.5) @ keys.transpose(-2, -1)
+        scaled = self._split(self.query(queries) * self.head_dim**-0.5)  # [..., heads, time, head_dim]
+        scores = scaled @ keys.transpose(-2, -1)  # [..., heads, time, places]
         if causal:
             time = queries.shape[-2]
             mask = torch.ones(time, time, dtype=torch.bool, device=queries.device).tril()
         if mask is not None:
             scores = scores.masked_fill(~mask, -math.inf)
-        mixed = scores.softmax(dim=-1) @ values
-        attended: Tensor = self.output(mixed.transpose(-3, -2).flatten(-2))
-        return attended
+        weights = scores.softmax(dim=-1)
+        mixed = (weights @ values).transpose(-3, -2)  # [..., time, heads, head_dim]
+        return self.output(mixed.flatten(-2)), weights
 
     def forward(self, queries: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attend with queries [batch, time, query_width] over memory [batch, frames, memory_width].
+        """Attend with queries [clips, time, query_width] over memory [clips, places, memory_width].
 
-        `mask` is bool [batch, frames], True for real frames; None means nothing is padded.
+        `mask` is bool [clips, places], True for real places; None means nothing is padded.
         """
         keys, values = self.keys_values(memory)
-        return self.attend(queries, keys, values, None if mask is None else mask[:, None, None, :])
+        attended, _ = self.attend(queries, keys, values, None if mask is None else mask[:, None, None, :])
+        return attended
 
     def _split(self, projected: Tensor) -> Tensor:
-        return projected.reshape(*projected.shape[:-1], self.heads, self.head_dim).transpose(-3, -2)
+        apart = projected.reshape(
+            *projected.shape[:-1], self.heads, self.head_dim
+        )  # [..., time, heads, head_dim]
+        return apart.transpose(-3, -2)  # [..., heads, time, head_dim]
 
 
 class EncoderLayer(nn.Module):

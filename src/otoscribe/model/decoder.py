@@ -12,12 +12,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from otoscribe.bundle.graphs import Cache
 from otoscribe.errors import SettingsError
 from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
-from otoscribe.settings import Settings
+from otoscribe.settings import Frozen
 
 
-class DecoderSettings(Settings):
+class DecoderSettings(Frozen):
     """Shape of the decoder; the defaults are the paper's, read literally."""
 
     d_model: int = Field(default=512, gt=0)
@@ -69,15 +70,22 @@ class Block(nn.Module):
 
     def attend_words(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
         """Self-attention of x [..., time, d_model] over the words' keys and values."""
-        attended = self.self_attention.attend(x, keys, values, causal=causal)
+        attended, _ = self.self_attention.attend(x, keys, values, causal=causal)
         return self.self_norm(x + self.dropout(attended))  # type: ignore[no-any-return]
 
-    def attend_memory(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """Cross-attention of x [..., time, d_model] over the memory's keys and values, then feed-forward."""
-        x = self.cross_norm(x + self.dropout(self.cross_attention.attend(x, keys, values, mask)))
+    def attend_memory(
+        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-attention of x [..., time, d_model] over the memory's keys and values, then feed-forward.
+
+        Returns:
+            x [..., time, d_model], and the weights of the attention [..., heads, time, places].
+        """
+        attended, weights = self.cross_attention.attend(x, keys, values, mask)
+        x = self.cross_norm(x + self.dropout(attended))
         if self.feed_forward is not None:
             x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
-        return x
+        return x, weights
 
 
 class Decoder(nn.Module):
@@ -124,9 +132,9 @@ class Decoder(nn.Module):
 
         Args:
             words: embedded words, [rows, time, word_width], START first.
-            memory_keys: from `memory_cache`, [blocks, clips, frames, heads, head_dim].
+            memory_keys: from `memory_cache`, [blocks, clips, places, heads, head_dim].
             memory_values: as `memory_keys`.
-            memory_mask: bool [clips, frames], True for real frames; None means nothing is padded.
+            memory_mask: bool [clips, places], True for real places; None means nothing is padded.
             clip_of_row: int64 [rows], which clip each row describes.
 
         Returns:
@@ -134,64 +142,65 @@ class Decoder(nn.Module):
         """
         mask = None if memory_mask is None else memory_mask[clip_of_row][:, None, None, :]
         # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
-        keys = memory_keys.index_select(1, clip_of_row).transpose(2, 3)
+        keys = memory_keys.index_select(1, clip_of_row).transpose(
+            2, 3
+        )  # [blocks, rows, heads, places, head_dim]
         values = memory_values.index_select(1, clip_of_row).transpose(2, 3)
-        x = self._enter(words, first=0)
+        x = self._enter(words, first=0)  # [rows, time, d_model]
         for layer, block in enumerate(self._blocks()):
             x = block.attend_words(x, *block.self_attention.keys_values(x), causal=True)
-            x = block.attend_memory(x, keys[layer], values[layer], mask)
+            x, _ = block.attend_memory(x, keys[layer], values[layer], mask)
         return x
 
-    def logits(self, hidden: Tensor, word_weight: Tensor) -> Tensor:
-        """Score every word, [..., d_model] → [..., vocabulary]; `word_weight` is used only when tied."""
-        weight = word_weight if self.settings.tied else self.classifier
+    def logits(self, hidden: Tensor, table: Tensor | None) -> Tensor:
+        """Score every word, [..., d_model] → [..., vocabulary].
+
+        Args:
+            hidden: from `forward` or `step`.
+            table: the words' vectors, [vocabulary, d_model]; used, and needed, only when tied.
+        """
+        weight = table if self.settings.tied else self.classifier
+        assert weight is not None
         return nn.functional.linear(hidden, weight, self.bias)
 
     def memory_cache(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Project a memory [clips, frames, memory_width] for every block, once per clip.
+        """Project a memory [clips, places, memory_width] for every block, once per clip.
 
         Returns:
-            Keys and values, each [blocks, clips, frames, heads, head_dim].
+            Keys and values, each [blocks, clips, places, heads, head_dim].
         """
         projected = [block.cross_attention.keys_values(memory) for block in self._blocks()]
-        keys, values = zip(*projected, strict=True)
+        keys, values = zip(*projected, strict=True)  # each [clips, heads, places, head_dim]
         return torch.stack(keys).transpose(2, 3), torch.stack(values).transpose(2, 3)
 
-    def step(
-        self,
-        words: Tensor,
-        keys: Tensor,
-        values: Tensor,
-        memory_keys: Tensor,
-        memory_values: Tensor,
-        memory_mask: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode one more word of every beam; the position is the cache's time.
+    def step(self, words: Tensor, cache: Cache[Tensor]) -> tuple[Tensor, Tensor, Cache[Tensor]]:
+        """Decode one more word of every beam; the position is the number of words in the cache.
 
         Args:
             words: the newest word, embedded, [clips, beam, word_width].
-            keys: of the words before it, [blocks, clips, beam, heads, time, head_dim]; time 0 at START.
-            values: as `keys`.
-            memory_keys: from `memory_cache`, [blocks, clips, frames, heads, head_dim].
-            memory_values: as `memory_keys`.
-            memory_mask: bool [clips, frames], True for real frames.
+            cache: of the words before it, none at START, and of the memory; `bundle.graphs` has the shapes.
 
         Returns:
-            Hidden states [clips, beam, d_model], and keys and values with time + 1.
+            Hidden states [clips, beam, d_model]; the shares of the memory's places in them, [clips, beam,
+            places], mean over blocks and heads; and the cache after the word.
         """
-        mask = memory_mask[:, None, None, :]
-        x = self._enter(words[:, :, None], first=keys.shape[4])
-        next_keys, next_values = [], []
+        mask = cache.memory_mask[:, None, None, :]  # [clips, heads, beam, places]
+        x = self._enter(words[:, :, None], first=cache.keys.shape[4])  # [clips, beam, 1, d_model]
+        keys, values, weights = [], [], []
         for layer, block in enumerate(self._blocks()):
-            new_keys, new_values = block.self_attention.keys_values(x)
-            next_keys.append(torch.cat([keys[layer], new_keys], dim=3))
-            next_values.append(torch.cat([values[layer], new_values], dim=3))
-            x = block.attend_words(x, next_keys[-1], next_values[-1], causal=False)
+            new_keys, new_values = block.self_attention.keys_values(x)  # [clips, beam, heads, 1, head_dim]
+            keys.append(torch.cat([cache.keys[layer], new_keys], dim=3))
+            values.append(torch.cat([cache.values[layer], new_values], dim=3))
+            x = block.attend_words(x, keys[-1], values[-1], causal=False)
             # The beams of a clip share its memory, so here they take the place of time.
-            x = block.attend_memory(
-                x.squeeze(2), memory_keys[layer].transpose(1, 2), memory_values[layer].transpose(1, 2), mask
-            ).unsqueeze(2)
-        return x.squeeze(2), torch.stack(next_keys), torch.stack(next_values)
+            memory_keys = cache.memory_keys[layer].transpose(1, 2)  # [clips, heads, places, head_dim]
+            memory_values = cache.memory_values[layer].transpose(1, 2)
+            attended, shares = block.attend_memory(x.squeeze(2), memory_keys, memory_values, mask)
+            x = attended.unsqueeze(2)
+            weights.append(shares)  # [clips, heads, beam, places]
+        attention = torch.stack(weights).mean(dim=(0, 2))
+        after = cache._replace(keys=torch.stack(keys), values=torch.stack(values))
+        return x.squeeze(2), attention, after
 
     def _enter(self, words: Tensor, first: int) -> Tensor:
         x: Tensor = self.enter(words)

@@ -6,13 +6,14 @@ stands, so training and listening run the same front end.
 """
 
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from otoscribe.model.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,23 @@ class FrontEnd:
     def __post_init__(self) -> None:
         if self.window_length > self.fft_length:
             raise ValueError("A window is longer than the Fourier transform that takes it.")
-        if self.patch_frames % 2:
-            raise ValueError("A patch of an odd number of frames cannot overlap the next one by half.")
 
-    @property
-    def patch_samples(self) -> int:
-        """Samples that one patch covers."""
-        return (self.patch_frames - 1) * self.hop_length + self.window_length
+    def windows(self, overlap: float) -> Windows:
+        """Return where the patches lie.
+
+        Args:
+            overlap: share of a patch that the next one repeats, 0 or 0.5.
+
+        Raises:
+            ValueError: a patch has an odd number of frames, which cannot overlap by half.
+        """
+        hop_frames = self.patch_frames * (1.0 - overlap)
+        if not hop_frames.is_integer():
+            raise ValueError(
+                f"A patch of {self.patch_frames} frames cannot overlap the next one by {overlap}."
+            )
+        patch_samples = (self.patch_frames - 1) * self.hop_length + self.window_length
+        return Windows(patch_samples, int(hop_frames) * self.hop_length)
 
 
 def mel_matrix(front_end: FrontEnd) -> NDArray[np.float64]:
@@ -101,10 +112,7 @@ class LogMel(nn.Module):
 
 
 class LogMelPatches(nn.Module):
-    """Waveforms [batch, samples] → log-mel patches [batch, patches, patch_frames, mel_bands].
-
-    A waveform shorter than a patch is filled up with zeros to one patch, a longer one to the next whole hop,
-    so every sample is heard and any length from 1 sample on works.
+    """Waveforms [clips, samples] → log-mel patches [clips, patches, patch_frames, mel_bands].
 
     Args:
         front_end: the log-mel spectrogram.
@@ -114,24 +122,14 @@ class LogMelPatches(nn.Module):
     def __init__(self, front_end: FrontEnd, overlap: float) -> None:
         super().__init__()
         self.log_mel = LogMel(front_end)
-        self.first_samples = front_end.patch_samples
-        self.steps_per_patch = 2 if overlap else 1
-        self.step_frames = front_end.patch_frames // self.steps_per_patch
-        self.step_samples = self.step_frames * front_end.hop_length
-
-    def count(self, samples: int) -> int:
-        """Return how many patches a waveform of `samples` samples gives, at least 1."""
-        beyond = samples - self.first_samples
-        # sym_max is max() that torch.export can trace while the length is unknown.
-        steps = torch.sym_max((beyond + self.step_samples - 1) // self.step_samples, 0)  # type: ignore[no-untyped-call]
-        return 1 + cast(int, steps)
+        self.windows = front_end.windows(overlap)
+        self.step_frames = self.windows.hop // front_end.hop_length
+        self.steps_per_patch = front_end.patch_frames // self.step_frames
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return the patches of equally long waveforms in [-1, 1]."""
-        samples = waveforms.shape[-1]
-        count = self.count(samples)
-        padded = F.pad(waveforms, (0, self.first_samples + (count - 1) * self.step_samples - samples))
-        log_mel = self.log_mel(padded)
+        count = self.windows.count(waveforms.shape[-1])
+        log_mel = self.log_mel(self.windows.fill(waveforms))  # [clips, frames, mel_bands]
         # A patch is `steps_per_patch` consecutive steps, and neighbours share steps.
         steps = log_mel.reshape(waveforms.shape[0], -1, self.step_frames, log_mel.shape[-1])
         return torch.cat([steps[:, i : i + count] for i in range(self.steps_per_patch)], dim=2)

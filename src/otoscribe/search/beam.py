@@ -5,74 +5,21 @@ continuations of a clip's live hypotheses compete for its free slots by log-prob
 with `END` is finished and keeps it. A beam of 1 is greedy decoding; one with room for all is exhaustive.
 """
 
-import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from otoscribe.errors import BundleError, UsageError
-from otoscribe.text.vocabulary import END, PAD, START, UNKNOWN
+from otoscribe.errors import BundleError
+from otoscribe.search.options import Search
+from otoscribe.search.rules import Rule, rules_of
+from otoscribe.search.stepper import Floats, Integers, Stepper
+from otoscribe.text.vocabulary import END, START
 
 State = TypeVar("State")
-Floats = NDArray[np.float32] | NDArray[np.float64]
-Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Search:
-    """How captions are searched.
-
-    Raises:
-        UsageError: a value is out of its range, or two values contradict each other.
-    """
-
-    beam: int = 4
-    """Hypotheses kept per clip, 1 to 1000; 1 is greedy decoding."""
-    candidates: int = 1
-    """Captions returned per clip, best first; at most `beam`."""
-    maximum_words: int = 30
-    """Words after which a caption is ended, 1 to 1000."""
-    minimum_words: int = 1
-    """Words before which a caption does not end, unless no word is left to continue with."""
-    length_normalisation: float = 0.0
-    """Captions rank by log-probability / tokens ** this, `END` counted; 0 ranks by log-probability."""
-    no_repeat: int = 0
-    """Size of the word n-grams that may occur only once in a caption; 0 allows all repeats."""
-
-    def __post_init__(self) -> None:
-        ranges = {
-            # First, as callers widen the beam for them.
-            "candidates": (True, 1, 1000),
-            "beam": (True, 1, 1000),
-            "maximum_words": (True, 1, 1000),
-            "minimum_words": (True, 0, 1000),
-            "length_normalisation": (False, 0, 10),
-            "no_repeat": (True, 0, 1000),
-        }
-        for name, (whole, lowest, highest) in ranges.items():
-            value = getattr(self, name)
-            if (
-                whole and hasattr(value, "__index__") and not isinstance(value, bool)
-            ):  # NumPy's whole numbers, too
-                value = operator.index(value)
-                object.__setattr__(self, name, value)
-            kinds = int if whole else (int, float)
-            if not isinstance(value, kinds) or isinstance(value, bool) or not lowest <= value <= highest:
-                number = "whole number" if whole else "number"
-                raise UsageError(f"{name} must be a {number} from {lowest} to {highest}, not {value!r}.")
-        if self.candidates > self.beam:
-            raise UsageError(
-                f"A beam of {self.beam} cannot give {self.candidates} candidates: "
-                f"set beam to {self.candidates} or more."
-            )
-        if self.minimum_words > self.maximum_words:
-            raise UsageError(
-                f"minimum_words ({self.minimum_words}) exceeds maximum_words ({self.maximum_words}); "
-                f"lower the one or raise the other."
-            )
 
 
 @dataclass(frozen=True)
@@ -89,32 +36,6 @@ class Hypothesis:
     """Those of the words in order, then of `END`."""
 
 
-class Stepper(Protocol[State]):
-    """A model that continues captions of several clips at once; rows are grouped [clips, beam]."""
-
-    @property
-    def clips(self) -> int:
-        """How many clips are to be captioned."""
-
-    def start(self) -> State:
-        """Return the state before any token, one row per clip: [clips, 1]."""
-
-    def step(self, state: State, tokens: Integers) -> tuple[Floats, State]:
-        """Feed one token per row, [clips, beam].
-
-        Returns:
-            The next token's log-probabilities, [clips, beam, vocabulary] (natural logarithm, at most 0), and
-            the state after `tokens`.
-        """
-
-    def reorder(self, state: State, rows: Integers) -> State:
-        """Return the state whose row [c, b] is the old flat row `rows[c, b]`, old clip * old beam + old b.
-
-        The rows of one line belong to one old clip. A finished clip's line is missing, and lines may be
-        longer or shorter than before. `search` leaves the call out where nothing would move.
-        """
-
-
 @dataclass(frozen=True)
 class _Live:
     """The unfinished hypotheses: one line per clip, best first, shorter lines filled with dead rows."""
@@ -123,15 +44,15 @@ class _Live:
     """Which clip each line is, [lines]."""
     slots: Integers
     """Free slots of each line's clip, [lines]."""
-    tokens: Integers
-    """Words so far, [lines, beam, words]."""
+    history: Integers
+    """Words so far, [lines, beam, time], `START` first."""
     token_log_probabilities: NDArray[np.float64]
-    """[lines, beam, words]."""
+    """[lines, beam, time - 1]."""
     log_probability: NDArray[np.float64]
     """Their sum, [lines, beam]; -inf in dead rows, which therefore never continue."""
 
 
-def search(stepper: Stepper[State], settings: Search) -> list[list[Hypothesis]]:
+def search(stepper: Stepper[State], settings: Search, rules: Sequence[Rule] = ()) -> list[list[Hypothesis]]:
     """Find each clip's best captions.
 
     `PAD`, `START` and `UNKNOWN` are never generated. Ties go to the hypothesis that finished first, then to
@@ -140,6 +61,7 @@ def search(stepper: Stepper[State], settings: Search) -> list[list[Hypothesis]]:
     Args:
         stepper: the model, holding the clips.
         settings: the kind of search.
+        rules: what is forbidden besides.
 
     Returns:
         For each clip up to `settings.candidates` hypotheses, best first; fewer only if no others have a
@@ -152,21 +74,21 @@ def search(stepper: Stepper[State], settings: Search) -> list[list[Hypothesis]]:
     finished: list[list[Hypothesis]] = [[] for _ in range(clips)]
     if not clips:
         return finished
+    rules = [*rules_of(settings), *rules]
     live = _Live(
         clip=np.arange(clips),
         slots=np.full(clips, settings.beam),
-        tokens=np.zeros((clips, 1, 0), dtype=np.int64),
+        history=np.full((clips, 1, 1), START),
         token_log_probabilities=np.zeros((clips, 1, 0)),
         log_probability=np.zeros((clips, 1)),
     )
-    fed: Integers = np.full((clips, 1), START)
     state = stepper.start()
     while True:
-        log_probabilities, state = stepper.step(state, fed)
-        line, row, token, total = _continuations(log_probabilities, live, settings)
+        log_probabilities, state = stepper.step(state, live.history)
+        line, row, token, total = _continuations(log_probabilities, live, rules)
         ended = token == END
         for at in np.flatnonzero(ended):
-            words = live.tokens[line[at], row[at]]
+            words = live.history[line[at], row[at], 1:]
             parts = live.token_log_probabilities[line[at], row[at]]
             last = float(log_probabilities[line[at], row[at], END])
             _keep(finished[live.clip[line[at]]], words, parts, last, float(total[at]), settings)
@@ -176,13 +98,13 @@ def search(stepper: Stepper[State], settings: Search) -> list[list[Hypothesis]]:
         going = _going(line, total, live, finished, settings)
         if not going.size:
             return finished
-        chosen, dead = _lines(line, going)
-        line, row, fed = line[chosen], row[chosen], token[chosen]
-        width, part = live.tokens.shape[1], log_probabilities[line, row, fed].astype(np.float64)
+        chosen, dead = _lines(line, going)  # both [lines, beam]
+        line, row, token = line[chosen], row[chosen], token[chosen]
+        width, part = live.history.shape[1], log_probabilities[line, row, token].astype(np.float64)
         live = _Live(
             clip=live.clip[going],
             slots=slots[going],
-            tokens=np.concatenate([live.tokens[line, row], fed[..., None]], axis=-1),
+            history=np.concatenate([live.history[line, row], token[..., None]], axis=-1),
             token_log_probabilities=np.concatenate(
                 [live.token_log_probabilities[line, row], part[..., None]], axis=-1
             ),
@@ -194,38 +116,24 @@ def search(stepper: Stepper[State], settings: Search) -> list[list[Hypothesis]]:
 
 
 def _continuations(
-    log_probabilities: Floats, live: _Live, settings: Search
+    log_probabilities: Floats, live: _Live, rules: Sequence[Rule]
 ) -> tuple[Integers, Integers, Integers, NDArray[np.float64]]:
     """Return line, row, token and total log-probability of what wins the slots, by line, best first."""
-    total = live.log_probability[..., None] + log_probabilities
-    words = live.tokens.shape[-1]
+    total = live.log_probability[..., None] + log_probabilities  # [lines, beam, vocabulary]
     end = total[..., END].copy()
-    total[..., [PAD, START, UNKNOWN]] = -inf
-    if words == settings.maximum_words:
-        total[...] = -inf
-    elif 0 < settings.no_repeat <= words:
-        _forbid_repeats(total, live.tokens, settings.no_repeat)
-    if words < settings.minimum_words:
-        total[..., END] = -inf
+    for rule in rules:
+        rule.apply(total, live.history)
     best = total.max(axis=-1)
     if np.isnan(best).any() or np.isnan(end).any():
         raise BundleError(
-            f"The model's log-probabilities after {words} words are not numbers (NaN): its weights are "
-            f"damaged. Export or copy the model again."
+            f"The model's log-probabilities after {live.history.shape[-1] - 1} words are not numbers (NaN): "
+            f"its weights are damaged. Export or copy the model again."
         )
     # What no word may continue ends: at the maximum, and where the other rules leave nothing.
     total[..., END] = np.where(best == -inf, end, total[..., END])
     lines, width, vocabulary = total.shape
     line, place, value = _largest(total.reshape(lines, width * vocabulary), live.slots)
     return line, place // vocabulary, place % vocabulary, value
-
-
-def _forbid_repeats(total: NDArray[np.float64], tokens: Integers, size: int) -> None:
-    """Set to -inf, in place, what would complete an n-gram of `size` words that a row holds already."""
-    grams = np.lib.stride_tricks.sliding_window_view(tokens, size, axis=-1)
-    beginning = tokens[..., None, tokens.shape[-1] - size + 1 :]
-    line, row, at = np.nonzero((grams[..., :-1] == beginning).all(axis=-1))
-    total[line, row, grams[line, row, at, -1]] = -inf
 
 
 def _largest(values: NDArray[np.float64], counts: Integers) -> tuple[Integers, Integers, NDArray[np.float64]]:

@@ -6,14 +6,20 @@ classifier runs on real tokens only.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
+from otoscribe.model.caption_model import CaptionModel
 from otoscribe.text.vocabulary import END, PAD, START
+
+Memory = tuple[Tensor, Tensor, Tensor | None]
+"""Keys and values of the decoder's cross-attention, and the mask, as `CaptionModel.remember` returns them."""
 
 POOL = 8
 """Batches shuffled together before they are cut by length: more save padding, fewer mix better."""
@@ -23,8 +29,97 @@ GROUPS = 4
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Captions of like length."""
+
+    tokens: Tensor
+    """int64 [rows, time], START, then words; PAD after a caption's end."""
+    targets: Tensor
+    """int64 [rows, time], the words, then END; PAD after it."""
+    clip_of_row: Tensor
+    """int64 [rows], index into the batch's clips."""
+
+    @classmethod
+    def of(cls, captions: Sequence[Sequence[int]], clips: Sequence[int]) -> Self:
+        """Lay captions, ids without START and END, side by side; `clips` says which clip each describes."""
+        time = max(len(words) for words in captions) + 1
+        tokens = torch.full((len(captions), time), PAD)
+        targets = torch.full((len(captions), time), PAD)
+        for row, words in enumerate(captions):
+            tokens[row, : len(words) + 1] = torch.tensor([START, *words])
+            targets[row, : len(words) + 1] = torch.tensor([*words, END])
+        return cls(tokens, targets, torch.tensor(clips))
+
+    def to(self, device: torch.device) -> Self:
+        """Copy to a device."""
+        return type(self)(self.tokens.to(device), self.targets.to(device), self.clip_of_row.to(device))
+
+
+@dataclass(frozen=True)
+class Batch(ABC):
+    """Some clips with captions: the captions as rows, and what gives the decoder's memory of the clips."""
+
+    groups: tuple[Rows, ...]
+
+    @property
+    def pairs(self) -> int:
+        """Number of captions."""
+        return sum(len(rows.tokens) for rows in self.groups)
+
+    @property
+    def targets(self) -> int:
+        """Number of real target tokens."""
+        return sum(int((rows.targets != PAD).sum()) for rows in self.groups)
+
+    @abstractmethod
+    def memory(self, model: CaptionModel) -> Memory:
+        """Return what the decoder attends to, of every clip."""
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Self:
+        """Copy to a device."""
+
+
+class Source(Protocol):
+    """Where batches come from. The same arguments give the same batches: a run can go on from any epoch."""
+
+    @property
+    def pairs(self) -> int:
+        """Number of captions in an epoch."""
+
+    def training_batches(self, batch_pairs: int, seed: int, epoch: int) -> Iterator[Batch]:
+        """Yield every pair once, in an order that seed and epoch decide, about `batch_pairs` at a time."""
+
+    def validation_batches(self, batch_pairs: int) -> Iterator[Batch]:
+        """Yield every pair once, in an order that is always the same."""
+
+    def fingerprint(self) -> str:
+        """Return a hash of everything that the batches hold: a run resumes on the same data only."""
+
+
+@dataclass(frozen=True)
+class ClipBatch(Batch):
+    """Clips and all their captions."""
+
+    features: Tensor
+    """float32 [clips, frames, width], zeros after a clip's end."""
+    mask: Tensor | None
+    """bool [clips, frames], True for real frames; None if no clip is padded."""
+
+    def memory(self, model: CaptionModel) -> Memory:
+        """Return the adapter's memory of the features, projected for the decoder."""
+        return model.remember(self.features, self.mask)
+
+    def to(self, device: torch.device) -> Self:
+        """Copy to a device."""
+        groups = tuple(rows.to(device) for rows in self.groups)
+        mask = None if self.mask is None else self.mask.to(device)
+        return type(self)(groups, self.features.to(device), mask)
+
+
+@dataclass(frozen=True)
 class Split:
-    """One part of a dataset: the encoder's output for each clip, and its captions as word ids.
+    """One part of a dataset, a `Source`: the encoder's output for each clip, and its captions as word ids.
 
     Args:
         features: per clip float32 [frames, width]; may be a sequence that loads on demand.
@@ -39,6 +134,11 @@ class Split:
             raise ValueError(f"{len(self.features)} clips have features, {len(self.captions)} have captions.")
 
     @cached_property
+    def pairs(self) -> int:
+        """Number of captions."""
+        return sum(map(len, self.captions))
+
+    @cached_property
     def lengths(self) -> list[tuple[int, int]]:
         """Frames, and words of the longest caption, of every clip."""
         return [
@@ -47,47 +147,58 @@ class Split:
         ]
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 of all features and captions: a run resumes on the same data only."""
+        """Return a SHA-256 of all features and captions."""
         digest = hashlib.sha256()
         for features, captions in zip(self.features, self.captions, strict=True):
             digest.update(f"{tuple(features.shape)} {list(captions)}".encode())
             digest.update(features.contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def training_batches(self, batch_pairs: int, seed: int, epoch: int) -> Iterator[ClipBatch]:
+        """Yield every pair once, shuffled by seed and epoch.
 
-@dataclass(frozen=True)
-class Rows:
-    """Captions of like length."""
+        Args:
+            batch_pairs: pairs of clip and caption per batch; exceeded by less than one clip's captions.
+            seed: of the run.
+            epoch: number of the epoch, so that each has an order of its own and resuming needs no stored
+                state.
+        """
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.features), generator=generator).tolist()
+        batches: list[list[int]] = []
+        for pool in self._cut(order, batch_pairs * POOL):
+            batches += self._cut(sorted(pool, key=self.lengths.__getitem__), batch_pairs)
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield self._batch(batches[index])
 
-    tokens: Tensor
-    """int64 [rows, time], START, then words; PAD after a caption's end."""
-    targets: Tensor
-    """int64 [rows, time], the words, then END; PAD after it."""
-    clip_of_row: Tensor
-    """int64 [rows], index into the batch's clips."""
+    def validation_batches(self, batch_pairs: int) -> Iterator[ClipBatch]:
+        """Yield every pair once, shortest clips first."""
+        order = sorted(range(len(self.features)), key=self.lengths.__getitem__)
+        for clips in self._cut(order, batch_pairs):
+            yield self._batch(clips)
 
-    def to(self, device: torch.device) -> "Rows":
-        """Copy to a device."""
-        return Rows(self.tokens.to(device), self.targets.to(device), self.clip_of_row.to(device))
+    def _cut(self, order: Sequence[int], pairs: int) -> Iterator[list[int]]:
+        """Cut an order of clips into the fewest runs of about as many captions, `pairs` or a few more."""
+        counts = [len(self.captions[clip]) for clip in order]
+        total = sum(counts)
+        parts = -(-total // pairs)
+        runs: list[list[int]] = [[] for _ in range(parts)]
+        before = 0
+        for clip, count in zip(order, counts, strict=True):
+            runs[before * parts // total].append(clip)
+            before += count
+        yield from filter(None, runs)
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Clips and all their captions."""
-
-    features: Tensor
-    """float32 [clips, frames, width], zeros after a clip's end."""
-    mask: Tensor | None
-    """bool [clips, frames], True for real frames; None if no clip is padded."""
-    groups: tuple[Rows, ...]
-    targets: int
-    """Number of real target tokens in all groups."""
-
-    def to(self, device: torch.device) -> "Batch":
-        """Copy to a device."""
-        mask = None if self.mask is None else self.mask.to(device)
-        groups = tuple(rows.to(device) for rows in self.groups)
-        return Batch(self.features.to(device), mask, groups, self.targets)
+    def _batch(self, clips: Sequence[int]) -> ClipBatch:
+        features, mask = pad([self.features[clip] for clip in clips])
+        rows = sorted(
+            ((caption, place) for place, clip in enumerate(clips) for caption in self.captions[clip]),
+            key=lambda row: len(row[0]),
+        )
+        size = -(-len(rows) // GROUPS)
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        groups = tuple(Rows.of(*zip(*part, strict=True)) for part in parts)
+        return ClipBatch(groups, features, mask)
 
 
 def pad(features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -98,62 +209,3 @@ def pad(features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     if bool((frames == longest).all()):
         return stacked, None
     return stacked, torch.arange(longest) < frames[:, None]
-
-
-def training_batches(split: Split, pairs: int, seed: int, epoch: int) -> Iterator[Batch]:
-    """Yield every pair of the split once, shuffled by seed and epoch.
-
-    Args:
-        split: the clips.
-        pairs: pairs of clip and caption per batch; exceeded by less than one clip's captions.
-        seed: of the run.
-        epoch: number of the epoch, so that each has an order of its own and resuming needs no stored state.
-    """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order = torch.randperm(len(split.features), generator=generator).tolist()
-    batches: list[list[int]] = []
-    for pool in _cut(split, order, pairs * POOL):
-        batches += _cut(split, sorted(pool, key=split.lengths.__getitem__), pairs)
-    for index in torch.randperm(len(batches), generator=generator).tolist():
-        yield _batch(split, batches[index])
-
-
-def validation_batches(split: Split, pairs: int) -> Iterator[Batch]:
-    """Yield every pair of the split once, shortest clips first."""
-    order = sorted(range(len(split.features)), key=split.lengths.__getitem__)
-    for clips in _cut(split, order, pairs):
-        yield _batch(split, clips)
-
-
-def _cut(split: Split, order: Sequence[int], pairs: int) -> Iterator[list[int]]:
-    """Cut an order of clips into the fewest runs of about equally many captions, `pairs` or a few more."""
-    counts = [len(split.captions[clip]) for clip in order]
-    total = sum(counts)
-    parts = -(-total // pairs)
-    runs: list[list[int]] = [[] for _ in range(parts)]
-    before = 0
-    for clip, count in zip(order, counts, strict=True):
-        runs[before * parts // total].append(clip)
-        before += count
-    yield from filter(None, runs)
-
-
-def _batch(split: Split, clips: Sequence[int]) -> Batch:
-    features, mask = pad([split.features[clip] for clip in clips])
-    rows = sorted(
-        ((caption, place) for place, clip in enumerate(clips) for caption in split.captions[clip]),
-        key=lambda row: len(row[0]),
-    )
-    size = -(-len(rows) // GROUPS)
-    groups = tuple(_rows(rows[start : start + size]) for start in range(0, len(rows), size))
-    return Batch(features, mask, groups, sum(len(caption) + 1 for caption, _ in rows))
-
-
-def _rows(rows: Sequence[tuple[list[int], int]]) -> Rows:
-    time = max(len(caption) for caption, _ in rows) + 1
-    tokens = torch.full((len(rows), time), PAD)
-    targets = torch.full((len(rows), time), PAD)
-    for row, (caption, _) in enumerate(rows):
-        tokens[row, : len(caption) + 1] = torch.tensor([START, *caption])
-        targets[row, : len(caption) + 1] = torch.tensor([*caption, END])
-    return Rows(tokens, targets, torch.tensor([place for _, place in rows]))

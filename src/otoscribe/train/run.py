@@ -4,10 +4,11 @@ A run folder, `runs/<run id>/`:
 
     settings.json        what decides the result: model and training settings
     vocabulary.json      words of the training captions
-    model.safetensors    weights of the best epoch so far, and of the encoder if it was given
-    last.safetensors     weights and optimiser after the last epoch, and the history
+    model.safetensors    weights of the best epoch so far; the encoder's are known by name and hash
     log.csv              losses of every epoch
-    done                 written last
+    last.safetensors     weights and optimiser after the last epoch, and the history; deleted when done
+    done                 written when training has ended
+    failed               why training stopped half-way, until it goes on
 """
 
 import hashlib
@@ -25,13 +26,12 @@ from torch.optim import Optimizer
 from otoscribe.errors import RunError, SettingsError
 from otoscribe.files import write_text, written_whole
 from otoscribe.model.caption_model import CaptionModel, ModelSettings
-from otoscribe.model.encoders.base import ENCODERS
-from otoscribe.settings import Settings
+from otoscribe.settings import Frozen
 from otoscribe.text.vocabulary import Vocabulary
 
 
-class TrainingSettings(Settings):
-    """How the model is trained; the defaults are the paper's."""
+class TrainingSettings(Frozen):
+    """How the model is trained; the defaults are the paper's: Adam at a constant step size."""
 
     seed: int = Field(default=0, ge=0)
     """Decides first weights, order of batches and dropout."""
@@ -53,9 +53,19 @@ class TrainingSettings(Settings):
     """Occurrences in the training captions that make a word part of the vocabulary."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers of the matrix products in training; bfloat16 is faster where the processor has it."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the step size rises in equal parts to `learning_rate`; 0 begins with all of it."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The step size afterwards: the same, or along half a cosine down to 0 after `maximum_epochs`."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Share of every weight, times the step size, that a step takes off (Loshchilov and Hutter, 2019)."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Norm to which a longer gradient is cut; None leaves it."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a target's probability that is spread over all words, in the training loss only."""
 
 
-class RunSettings(Settings):
+class RunSettings(Frozen):
     """Everything that decides a run's result, apart from the recordings and captions."""
 
     model: ModelSettings
@@ -91,7 +101,7 @@ def claim(path: Path, text: str) -> None:
 
 
 def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
-    """Rebuild the best epoch's model of a run, in evaluation mode, with its encoder if it was stored.
+    """Rebuild the best epoch's model of a run, in evaluation mode.
 
     Raises:
         RunError: a file is missing, damaged, or does not fit the settings.
@@ -104,11 +114,7 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
     settings = read_settings(texts[0], run / "settings.json")
     vocabulary = Vocabulary.from_json(texts[1])
     weights, _ = load_tensors(run / "model.safetensors")
-    encoder = None
-    if any(name.startswith("encoder.") for name in weights):
-        chosen = settings.model.encoder
-        encoder = ENCODERS[chosen.name](chosen.overlap)
-    model = CaptionModel(settings.model, vocabulary, encoder)
+    model = CaptionModel(settings.model, vocabulary)
     restore(model, weights, run / "model.safetensors")
     return model.eval(), vocabulary, settings
 

@@ -8,30 +8,20 @@ description and the checksum of its values: a damaged or misplaced one is found,
 import hashlib
 import json
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from otoscribe.audio import reading
 from otoscribe.errors import RunError, unknown_name
 from otoscribe.files import sha256, written_whole
-from otoscribe.model.encoders.base import Encoder
+from otoscribe.model.encoders.base import Encoder, described
 
 READING = 1
 """Raised whenever reading gives another waveform for the same file; nothing stored before is reused."""
-
-
-def weights_sha256(module: nn.Module) -> str:
-    """Return the SHA-256 of a module's weights: of their names, shapes and values."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(_bytes(value))
-    return digest.hexdigest()
 
 
 def _bytes(value: Tensor) -> bytes:
@@ -60,11 +50,7 @@ class Store:
         self.encoder = encoder
         self.output = output
         self._what = {
-            "encoder": spec.name,
-            "version": spec.version,
-            "weights": weights_sha256(encoder),
-            "front_end": asdict(spec.front_end),
-            "overlap": encoder.overlap,
+            **described(encoder),
             "output": output,
             "reading": READING,
         }
@@ -78,7 +64,7 @@ class Store:
         """
         if not recording.is_file():
             # Says in a sentence what is wrong, where hashing would not.
-            reading.load(recording, self.encoder.spec.front_end.sample_rate)
+            reading.load(recording, self.encoder.spec.sample_rate)
         description = json.dumps({**self._what, "recording": sha256(recording)}, sort_keys=True)
         path = self._path(description)
         if path.is_file():
@@ -101,7 +87,7 @@ class Store:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def _encode(self, recording: Path) -> Tensor:
-        waveform = reading.load(recording, self.encoder.spec.front_end.sample_rate).waveform
+        waveform = reading.load(recording, self.encoder.spec.sample_rate).waveform
         device = next(self.encoder.parameters()).device
         with torch.no_grad():
             outputs = self.encoder(torch.from_numpy(waveform)[None].to(device))

@@ -1,22 +1,21 @@
 """Training by the paper's recipe; a killed run goes on to bit-identical results."""
 
-import csv
-import io
 import math
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from otoscribe.errors import RunError, UsageError
 from otoscribe.files import write_text
 from otoscribe.model.caption_model import CaptionModel
-from otoscribe.model.encoders.base import Encoder
-from otoscribe.settings import Settings, run_id
+from otoscribe.settings import Frozen, run_id
 from otoscribe.text.vocabulary import PAD, Vocabulary
-from otoscribe.train.batches import Batch, Split, training_batches, validation_batches
+from otoscribe.train.batches import Batch, Source
+from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
 from otoscribe.train.run import (
     RunSettings,
     TrainingSettings,
@@ -27,7 +26,7 @@ from otoscribe.train.run import (
 )
 
 
-class RuntimeSettings(Settings):
+class RuntimeSettings(Frozen):
     """Where a run computes; never part of its id."""
 
     device: str = "cpu"
@@ -36,50 +35,41 @@ class RuntimeSettings(Settings):
     """Processor threads; None leaves torch's choice."""
 
 
-class Epoch(Settings):
-    """What one epoch gave."""
+def learning_rate(options: TrainingSettings, step: int, progress: float) -> float:
+    """Return the optimiser's step size.
 
-    epoch: int
-    """From 1."""
-    training_loss: float
-    """Cross-entropy per token, natural logarithm, mean over the epoch while the weights changed."""
-    validation_loss: float
-    """The same on the validation split after the epoch."""
-
-
-def best_epoch(history: Sequence[Epoch]) -> Epoch:
-    """Return the first epoch of the lowest validation loss."""
-    return min(history, key=lambda epoch: epoch.validation_loss)
-
-
-def finished(history: Sequence[Epoch], training: TrainingSettings) -> bool:
-    """Say whether training stops after these epochs."""
-    if not history:
-        return False
-    last = history[-1].epoch
-    return last >= training.maximum_epochs or last - best_epoch(history).epoch >= training.patience
+    Args:
+        options: of the run.
+        step: steps before this one.
+        progress: share of all epochs' pairs that came before this step.
+    """
+    rate = options.learning_rate * min(1.0, (step + 1) / max(options.warmup_steps, 1))
+    if options.schedule == "cosine":
+        rate *= (1.0 + math.cos(math.pi * progress)) / 2.0
+    return rate
 
 
 def train(
     settings: RunSettings,
     vocabulary: Vocabulary,
-    training: Split,
-    validation: Split,
+    training: Source,
+    validation: Source,
     runs: Path,
     runtime: RuntimeSettings,
-    encoder: Encoder | None = None,
     report: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Path:
     """Train until `finished`, going on from the run's last epoch if there is one.
 
+    A run that is done is reported from its folder and not repeated. One that fails leaves the traceback in
+    its file `failed`.
+
     Args:
         settings: what to train, and how.
         vocabulary: words of the training captions, by which both splits are encoded.
-        training: features and captions to learn from.
-        validation: features and captions that choose the epoch.
+        training: pairs to learn from.
+        validation: pairs that choose the epoch.
         runs: folder of all runs.
         runtime: where to compute.
-        encoder: stored with the weights, so that the run can be exported.
         report: called after every epoch, those of an earlier process included.
 
     Returns:
@@ -94,30 +84,57 @@ def train(
     device = _device(runtime)
     claim(run / "settings.json", settings.model_dump_json(indent=2) + "\n")
     claim(run / "vocabulary.json", vocabulary.to_json())
-    data = {"training": training.fingerprint(), "validation": validation.fingerprint()}
+    if not (run / "done").is_file():
+        (run / "failed").unlink(missing_ok=True)
+        try:
+            _train(run, settings, vocabulary, training, validation, device, encoder, report)
+        except Exception:
+            write_text(run / "failed", traceback.format_exc())
+            raise
+    else:
+        for epoch in read_log(run / "log.csv"):
+            report(epoch)
+    # Twice the size of the weights, and of no use once nothing is left to train.
+    (run / "last.safetensors").unlink(missing_ok=True)
+    return run
 
+
+def _train(
+    run: Path,
+    settings: RunSettings,
+    vocabulary: Vocabulary,
+    training: Source,
+    validation: Source,
+    device: torch.device,
+    encoder: Encoder | None,
+    report: Callable[[Epoch], None],
+) -> None:
+    data = {"training": training.fingerprint(), "validation": validation.fingerprint()}
     torch.manual_seed(settings.training.seed)
     model = CaptionModel(settings.model, vocabulary).to(device)
     options = settings.training
-    optimiser = torch.optim.Adam(
-        model.parameters(), options.learning_rate, (options.beta1, options.beta2), options.epsilon
+    # Without decay, AdamW computes what the paper's Adam does, to the bit.
+    optimiser = torch.optim.AdamW(
+        model.parameters(),
+        options.learning_rate,
+        (options.beta1, options.beta2),
+        options.epsilon,
+        options.weight_decay,
     )
     history = _resumed(run / "last.safetensors", model, optimiser, data)
     for epoch in history:
         report(epoch)
     while not finished(history, options):
-        history.append(_epoch(model, optimiser, training, validation, options, len(history) + 1))
+        history.append(_epoch(model, optimiser, training, validation, options, history))
         if best_epoch(history) is history[-1]:
-            weights = dict(model.state_dict())
-            if encoder is not None:
-                weights |= {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-            save_tensors(run / "model.safetensors", weights, history[-1].model_dump())
+            save_tensors(run / "model.safetensors", model.state_dict(), history[-1].model_dump())
         notes = {"data": data, "history": [epoch.model_dump() for epoch in history]}
         save_checkpoint(run / "last.safetensors", model, optimiser, notes)
-        write_text(run / "log.csv", _log(history))
+        write_text(run / "log.csv", log_text(history))
         report(history[-1])
+    # Once more: the process may have been killed between the last checkpoint and the log.
+    write_text(run / "log.csv", log_text(history))
     write_text(run / "done", f"best epoch {best_epoch(history).epoch} of {len(history)}\n")
-    return run
 
 
 def _device(runtime: RuntimeSettings) -> torch.device:
@@ -131,41 +148,51 @@ def _device(runtime: RuntimeSettings) -> torch.device:
     return device
 
 
-def _loss(model: CaptionModel, batch: Batch) -> Tensor:
+def _loss(model: CaptionModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
     """Return the cross-entropy summed over the batch's real tokens."""
-    memory = model.remember(batch.features, batch.mask)
-    total = batch.features.new_zeros(())
+    memory = batch.memory(model)
+    total = memory[0].new_zeros((), dtype=torch.float32)
     for rows in batch.groups:
         hidden = model.decoder(model.words(rows.tokens), *memory, rows.clip_of_row)
         real = rows.targets != PAD
-        logits = model.decoder.logits(hidden[real], model.words.weight)
-        total = total + torch.nn.functional.cross_entropy(logits.float(), rows.targets[real], reduction="sum")
+        logits = model.decoder.logits(hidden[real], model.words.table).float()
+        total = total + nn.functional.cross_entropy(
+            logits, rows.targets[real], reduction="sum", label_smoothing=smoothing
+        )
     return total
 
 
 def _epoch(
     model: CaptionModel,
-    optimiser: torch.optim.Adam,
-    training: Split,
-    validation: Split,
+    optimiser: torch.optim.Optimizer,
+    training: Source,
+    validation: Source,
     options: TrainingSettings,
-    number: int,
+    history: Sequence[Epoch],
 ) -> Epoch:
+    number, steps = len(history) + 1, history[-1].steps if history else 0
     device = next(model.parameters()).device
     # Seeded anew each epoch, a resumed run draws the dropout that the uninterrupted one draws.
     torch.manual_seed(options.seed * 1_000_003 + number)
     model.train()
-    total, tokens = torch.zeros((), dtype=torch.float64, device=device), 0
+    total, tokens, pairs = torch.zeros((), dtype=torch.float64, device=device), 0, 0
     narrow = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
-    for batch in training_batches(training, options.batch_pairs, options.seed, number):
+    for batch in training.training_batches(options.batch_pairs, options.seed, number):
+        progress = (len(history) + pairs / training.pairs) / options.maximum_epochs
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(options, steps, progress)
         with narrow:
-            loss = _loss(model, batch.to(device))
+            loss = _loss(model, batch.to(device), options.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
         (loss / batch.targets).backward()  # type: ignore[no-untyped-call]
+        if options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
         optimiser.step()
         total, tokens = total + loss.detach(), tokens + batch.targets
+        steps, pairs = steps + 1, pairs + batch.pairs
     epoch = Epoch(
         epoch=number,
+        steps=steps,
         training_loss=float(total) / tokens,
         validation_loss=validation_loss(model, validation, options.batch_pairs),
     )
@@ -177,20 +204,20 @@ def _epoch(
     return epoch
 
 
-def validation_loss(model: CaptionModel, split: Split, pairs: int) -> float:
-    """Return the mean cross-entropy per real token of a split, natural logarithm, in float32."""
+def validation_loss(model: CaptionModel, source: Source, batch_pairs: int) -> float:
+    """Return the mean cross-entropy per real token of all pairs, natural logarithm, in float32."""
     device = next(model.parameters()).device
     model.eval()
     total, tokens = 0.0, 0
     with torch.inference_mode():
-        for batch in validation_batches(split, pairs):
+        for batch in source.validation_batches(batch_pairs):
             total += float(_loss(model, batch.to(device)))
             tokens += batch.targets
     return total / tokens
 
 
 def _resumed(
-    path: Path, model: CaptionModel, optimiser: torch.optim.Adam, data: dict[str, str]
+    path: Path, model: CaptionModel, optimiser: torch.optim.Optimizer, data: dict[str, str]
 ) -> list[Epoch]:
     """Restore model and optimiser from a checkpoint, if there is one, and return the epochs behind it."""
     notes = load_checkpoint(path, model, optimiser)
@@ -203,11 +230,3 @@ def _resumed(
             f"Choose another folder of runs, or delete this run."
         )
     return [Epoch.model_validate(epoch) for epoch in notes["history"]]
-
-
-def _log(history: Sequence[Epoch]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, Epoch.model_fields, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(epoch.model_dump() for epoch in history)
-    return text.getvalue()

@@ -46,7 +46,7 @@ MODELS = packed(STRANGERS | dict(list(CONTENT.items())[:1]) | OTHERS | dict(list
 
 
 def published(name: str, url: str, content: bytes) -> PublishedFile:
-    return PublishedFile(name, url, len(content), hashlib.sha256(content).hexdigest())
+    return PublishedFile(name, (url,), len(content), f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
 @pytest.fixture(autouse=True)
@@ -165,8 +165,8 @@ def test_without_a_network_the_error_says_what_to_copy(folder: Path) -> None:
     with pytest.raises(DownloadError) as error:
         spice.install()
     assert str(error.value) == (
-        f"{spice.corenlp.url} cannot be fetched: there is no connection. Without a network: copy "
-        f"{spice.corenlp.url} and {spice.models.url} into a folder, and type: "
+        f"{spice.corenlp.urls[0]} cannot be fetched: there is no connection. Without a network: copy "
+        f"{spice.corenlp.urls[0]} and {spice.models.urls[0]} into a folder, and type: "
         "otoscribe metrics install --from FOLDER"
     )
 
@@ -192,7 +192,9 @@ def test_other_models_than_published_are_refused(
 ) -> None:
     server.files["/stanford-corenlp-3.6.0-models.jar"] = models
     spice = planted(server.url)
-    spice = SpiceFiles(spice.corenlp, published(spice.models.name, spice.models.url, models), spice.members)
+    spice = SpiceFiles(
+        spice.corenlp, published(spice.models.name, spice.models.urls[0], models), spice.members
+    )
     with pytest.raises(DownloadError, match=problem):
         spice.install()
     for name, content in files_in(folder).items():
@@ -264,7 +266,7 @@ def test_a_folder_that_lacks_something_is_named(folder: Path, source: Path) -> N
         spice.install_from(source)
     assert str(error.value) == (
         f"{source} lacks, or has damaged: {', '.join(['stanford-corenlp-3.6.0.jar', *CONTENT])}. Copy "
-        f"{spice.corenlp.url} and {spice.models.url} there."
+        f"{spice.corenlp.urls[0]} and {spice.models.urls[0]} there."
     )
     as_published(source)
     (source / "stanford-corenlp-3.6.0-models.jar").write_bytes(MODELS[:-1000])

@@ -37,7 +37,7 @@ def test_attention_equals_torch_transformer_encoder_layer() -> None:
     mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
     x = adapter.reduction(features) + sinusoidal_positions(6, 32)
     expected = torch_layer(adapter).train()(x, src_key_padding_mask=~mask)
-    memory, _ = adapter(features, mask)
+    memory, *_ = adapter(features, mask)
     torch.testing.assert_close(memory[mask], expected[mask], rtol=1e-5, atol=1e-5)
 
 
@@ -46,8 +46,8 @@ def test_positions_are_a_setting() -> None:
     for positions, same in ((True, False), (False, True)):
         torch.manual_seed(0)
         adapter = Attention(Attention.Settings(d_model=32, head_dim=8, positions=positions), 20).eval()
-        forwards, _ = adapter(features, None)
-        backwards, _ = adapter(features.flip(1), None)
+        forwards, *_ = adapter(features, None)
+        backwards, *_ = adapter(features.flip(1), None)
         assert torch.allclose(forwards, backwards.flip(1), atol=1e-5) is same
 
 
@@ -66,13 +66,14 @@ def test_the_defaults_are_the_papers() -> None:
 
 def test_identity_is_the_identity() -> None:
     features, mask = torch.rand(2, 3, 5), torch.tensor([[True, True, False], [True, True, True]])
-    memory, memory_mask = Identity(Identity.Settings(), 5)(features, mask)
+    memory, memory_mask, sources = Identity(Identity.Settings(), 5)(features, mask)
     assert memory is features
     assert memory_mask is mask
+    assert sources is None
 
 
 def test_mlp_treats_every_frame_alike() -> None:
     adapter = Mlp(Mlp.Settings(hidden=8), 5)
     frame = torch.rand(1, 1, 5)
-    memory, _ = adapter(frame.expand(1, 4, 5), None)
+    memory, *_ = adapter(frame.expand(1, 4, 5), None)
     assert torch.allclose(memory, memory[:, :1].expand_as(memory))

@@ -187,7 +187,7 @@ def embedded(adapter: LabelSet, logits: Tensor, labels: list[int], times: list[i
 def test_memory_is_the_style_and_the_labels_with_strength_and_time(adapter: LabelSet) -> None:
     logits = sounding({3: (0, 8), 7: (12, 20)})
     adapter.log_counts.zero_()
-    memory, mask = adapter(hearing(logits), None)
+    memory, mask, _ = adapter(hearing(logits), None)
     assert memory.shape == (1, 2 + PLACES, adapter.width)
     assert mask is not None
     assert mask[0].tolist() == [True] * 3 + [False] * (PLACES - 1)
@@ -230,24 +230,24 @@ def test_the_last_place_is_the_voice_if_speech_is_heard(adapter: LabelSet) -> No
     for logits, speaks in ((speaking, True), (silent, False)):
         evidence = adapter.evidence(logits, whole(logits))
         assert bool(evidence[0, SPEECH] > SPEECH_EVIDENCE) is speaks
-        _, mask = adapter(hearing(logits, low=0.5), None)
+        _, mask, _ = adapter(hearing(logits, low=0.5), None)
         assert bool(mask[0, -1]) is speaks
-    man, _ = adapter(hearing(speaking, low=0.5), None)
-    woman, _ = adapter(hearing(speaking, high=0.5), None)
+    man, *_ = adapter(hearing(speaking, low=0.5), None)
+    woman, *_ = adapter(hearing(speaking, high=0.5), None)
     assert not torch.allclose(man[:, -1], woman[:, -1], atol=1e-3)
 
 
 def test_logits_beyond_the_limit_count_as_the_limit(adapter: LabelSet) -> None:
     logits = 10.0 * random_logits(1, 6)
-    memory, _ = adapter(hearing(logits), None)
+    memory, *_ = adapter(hearing(logits), None)
     assert torch.equal(adapter(hearing(logits.clamp(-LIMIT, LIMIT)), None)[0], memory)
 
 
 def test_memory_does_not_change_with_padding(adapter: LabelSet) -> None:
     features = hearing(random_logits(3, 6, seed=5), low=0.3, high=0.1)
-    memory, mask = adapter(features, None)
+    memory, mask, _ = adapter(features, None)
     padded = torch.nn.functional.pad(features, (0, 0, 0, 4), value=30.0)
-    found, found_mask = adapter(padded, torch.arange(10).expand(3, -1) < 6)
+    found, found_mask, _ = adapter(padded, torch.arange(10).expand(3, -1) < 6)
     assert torch.equal(mask, found_mask)
     torch.testing.assert_close(found[mask], memory[mask], rtol=1e-5, atol=1e-5)
 
@@ -255,7 +255,7 @@ def test_memory_does_not_change_with_padding(adapter: LabelSet) -> None:
 def test_the_order_of_the_labels_is_no_part_of_the_memory(adapter: LabelSet) -> None:
     labels, strengths = torch.tensor([[3, 7, 11]]), torch.tensor([[1, 4, 2]])
     times, style = torch.tensor([[EARLIER, LATER, ANY_TIME]]), torch.tensor([1])
-    memory, _ = adapter.embed(labels, strengths, times, style)
+    memory, *_ = adapter.embed(labels, strengths, times, style)
     order = [2, 0, 1]
     turned, _ = adapter.embed(labels[:, order], strengths[:, order], times[:, order], style)
     torch.testing.assert_close(turned[:, 0], memory[:, 0])
@@ -264,14 +264,14 @@ def test_the_order_of_the_labels_is_no_part_of_the_memory(adapter: LabelSet) -> 
 
 def test_what_stands_in_a_place_without_a_label_changes_no_other_place(adapter: LabelSet) -> None:
     labels, style = torch.tensor([[3, NOTHING]]), torch.tensor([0])
-    memory, _ = adapter.embed(labels, torch.tensor([[2, 0]]), torch.tensor([[0, 0]]), style)
+    memory, *_ = adapter.embed(labels, torch.tensor([[2, 0]]), torch.tensor([[0, 0]]), style)
     other, mask = adapter.embed(labels, torch.tensor([[2, 4]]), torch.tensor([[0, 2]]), style)
     torch.testing.assert_close(other[mask], memory[mask])
 
 
 def test_captions_are_asked_for_in_the_first_corpus_style(adapter: LabelSet) -> None:
     features = hearing(random_logits(1, 3))
-    memory, _ = adapter(features, None)
+    memory, *_ = adapter(features, None)
     with torch.no_grad():
         adapter.styles.weight[1] += 1.0
     assert torch.equal(adapter(features, None)[0], memory)

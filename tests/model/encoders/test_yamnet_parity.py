@@ -11,6 +11,7 @@ from torch import Tensor
 from otoscribe.model.encoders.yamnet import FRONT_END, Yamnet, outputs
 from otoscribe.model.spectrogram import LogMel, mel_matrix
 from otoscribe.model.weights.yamnet_files import EPSILON
+from support.encoders import encoder_of
 from support.formula_weights import SHA256
 
 WAVES = ("a", "b", "c")
@@ -19,7 +20,7 @@ HOPS = {96: 0.0, 48: 0.5}
 
 @pytest.fixture(scope="module")
 def encoders(formula_file: Path) -> dict[int, Yamnet]:
-    return {hop: Yamnet.load(formula_file, overlap) for hop, overlap in HOPS.items()}
+    return {hop: encoder_of(formula_file, overlap=overlap) for hop, overlap in HOPS.items()}
 
 
 def largest_error(value: Tensor, expected: np.ndarray) -> float:
@@ -134,7 +135,7 @@ def test_logits_are_what_scores_are_made_of(encoders: dict[int, Yamnet]) -> None
 
 @pytest.mark.parametrize("file", ["yamnet.h5", "yamnet.tflite"])
 def test_real_weights_on_real_recordings(shared_data: Path, file: str) -> None:
-    encoder = Yamnet.load(shared_data / "weights" / file, 0.5)
+    encoder = encoder_of(shared_data / "weights" / file, overlap=0.5)
     with np.load(shared_data / "golden" / "encoders" / "yamnet_real.npz") as arrays:
         names = [key.removesuffix("waveform_int16") for key in arrays if key.endswith("waveform_int16")]
         assert len(names) == 4

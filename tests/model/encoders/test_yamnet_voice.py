@@ -6,16 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from otoscribe.model.encoders.base import ENCODERS
-from otoscribe.model.encoders.yamnet import Yamnet
-from otoscribe.model.encoders.yamnet_voice import YamnetVoice
+from otoscribe.model.encoders.base import Encoder
+from support.encoders import encoder_of, random_encoder
 from support.tiny_trunk import TinyTrunk
 
 
-def pair(gain: float = 1.0) -> tuple[Yamnet, YamnetVoice]:
+def pair(gain: float = 1.0) -> tuple[Encoder, Encoder]:
     """Return both encoders with the same random weights, those of convolutions times a gain."""
-    torch.manual_seed(0)
-    plain, voice = Yamnet(0.5), YamnetVoice(0.5)
+    plain, voice = random_encoder("yamnet", 0.5), random_encoder("yamnet_voice", 0.5)
     for weight in plain.trunk.parameters():
         weight *= gain
     voice.load_state_dict(plain.state_dict())
@@ -29,7 +27,7 @@ def voices(*hertz: float, samples: int = 40000) -> torch.Tensor:
     )
 
 
-def largest_activation(encoder: Yamnet, waveforms: torch.Tensor) -> float:
+def largest_activation(encoder: Encoder, waveforms: torch.Tensor) -> float:
     found: list[float] = []
     hook = encoder.trunk.activation.register_forward_hook(
         lambda _, __, output: found.append(float(output.max()))
@@ -67,16 +65,14 @@ def test_it_is_yamnet_with_activations_cut_at_6_where_one_exceeds_that() -> None
 
 
 def test_it_loads_the_files_of_yamnet(formula_file: Path) -> None:
-    voice = YamnetVoice.load(formula_file, 0.5)
-    assert voice.overlap == 0.5
-    expected = Yamnet.load(formula_file).state_dict()
+    voice = encoder_of(formula_file, "yamnet_voice", 0.5)
+    expected = encoder_of(formula_file).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in voice.state_dict().items())
 
 
 def test_its_state_restores_it() -> None:
     voice = pair()[1]
-    torch.manual_seed(1)
-    restored = ENCODERS["yamnet_voice"](0.5)
+    restored = random_encoder("yamnet_voice", 0.5, seed=1)
     assert not torch.equal(restored(voices(110.0))["hearing"], voice(voices(110.0))["hearing"])
     restored.load_state_dict(voice.state_dict())
     assert torch.equal(restored(voices(110.0))["hearing"], voice(voices(110.0))["hearing"])
@@ -86,9 +82,8 @@ def test_its_state_restores_it() -> None:
 @pytest.mark.slow
 def test_logits_and_pitch_join_in_an_exported_graph_of_any_length(tmp_path: Path) -> None:
     # The trunk takes most of the time to export.
-    encoder = YamnetVoice(0.5)
-    encoder.trunk = TinyTrunk(nn.ReLU6())
-    encoder.freeze()
+    encoder = random_encoder("yamnet_voice", 0.5)
+    encoder.trunk = TinyTrunk(nn.ReLU6()).requires_grad_(False)
     torch.onnx.export(
         encoder,
         (torch.zeros(1, 40000),),

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 from otoscribe.errors import WeightsError
-from otoscribe.files import sha256
-from otoscribe.model.encoders.yamnet import Yamnet
-from otoscribe.model.weights import yamnet_files
 from otoscribe.model.weights.tflite import CONVOLUTION, quantised_layers
+from otoscribe.model.weights.yamnet_files import read_weights
+from support.encoders import encoder_of
 from support.formula_weights import write_keras
 
 Tensors = dict[str, np.ndarray]
@@ -18,14 +17,14 @@ def test_both_names_of_the_last_layer_load(
     formula_file: Path, formula_tensors: Tensors, tmp_path: Path
 ) -> None:
     write_keras(tmp_path / "dense.h5", formula_tensors, last_layer="dense")
-    state, other = (Yamnet.load(path).state_dict() for path in (formula_file, tmp_path / "dense.h5"))
+    state, other = (encoder_of(path).state_dict() for path in (formula_file, tmp_path / "dense.h5"))
     assert state.keys() == other.keys()
     assert all(torch.equal(state[name], other[name]) for name in state)
 
 
 def test_quantised_and_float_files_hold_the_same_weights(shared_data: Path) -> None:
     state, other = (
-        Yamnet.load(shared_data / "weights" / f"yamnet.{kind}").state_dict() for kind in ("h5", "tflite")
+        encoder_of(shared_data / "weights" / f"yamnet.{kind}").state_dict() for kind in ("h5", "tflite")
     )
     assert len(state) == 2 * 28
     for name, value in state.items():
@@ -52,14 +51,14 @@ def test_another_network_is_refused(
     path = tmp_path / "other.h5"
     write_keras(path, broken(formula_tensors, name, value))
     with pytest.raises(WeightsError, match=message):
-        Yamnet.load(path)
+        read_weights(path)
 
 
-def test_a_damaged_download_of_the_published_file_is_refused(formula_file: Path) -> None:
-    size = formula_file.stat().st_size
-    with pytest.raises(WeightsError, match="not its checksum"):
-        yamnet_files.read_weights(formula_file, size, "0" * 64)
-    assert yamnet_files.read_weights(formula_file, size, sha256(formula_file))
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\x89HDF\r\n\x1a\n" + bytes(100)])
+def test_a_file_of_no_weights_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "weights").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"weights.*\.$"):
+        read_weights(tmp_path / "weights")
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.9])
@@ -69,7 +68,7 @@ def test_a_truncated_file_is_refused(shared_data: Path, tmp_path: Path, kind: st
     path = tmp_path / f"cut.{kind}"
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(WeightsError, match=r"cut.*\.$"):
-        Yamnet.load(path)
+        read_weights(path)
 
 
 def test_a_file_with_flipped_bytes_is_refused_or_loads_as_numbers(shared_data: Path, tmp_path: Path) -> None:

@@ -34,23 +34,23 @@ _ENCODER = (
 
 DETECTOR = PublishedFile(
     "echecker_clotho_audiocaps_base.ckpt",
-    "https://github.com/blmoistawinde/fense/releases/download/V0.1/echecker_clotho_audiocaps_base.ckpt",
+    ("https://github.com/blmoistawinde/fense/releases/download/V0.1/echecker_clotho_audiocaps_base.ckpt",),
     None,
-    "1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa",
+    "sha256:1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa",
 )
 """The detector's weights, about 440 MB, saved by PyTorch. The checksum stands in `fense/evaluator.py`."""
 ENCODER = PublishedFile(
     "paraphrase-TinyBERT-L6-v2.safetensors",
-    f"{_ENCODER}/model.safetensors",
+    (f"{_ENCODER}/model.safetensors",),
     None,
-    "271b4d1464007725e4daec2b561bf9f4552c8a4aa09721f46c8c0165f0f16068",
+    "sha256:271b4d1464007725e4daec2b561bf9f4552c8a4aa09721f46c8c0165f0f16068",
 )
 """The encoder's weights, 268 MB, Apache-2.0. The checksum is the one that Hugging Face shows."""
 VOCABULARY = PublishedFile(
     "vocab.txt",
-    f"{_ENCODER}/vocab.txt",
+    (f"{_ENCODER}/vocab.txt",),
     231_508,
-    "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    "sha256:07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 )
 """The word pieces, one a line. The checksum is bert-base-uncased's, as both networks must share the file."""
 FILES = (DETECTOR, ENCODER, VOCABULARY)
@@ -130,12 +130,13 @@ def _verified(file: PublishedFile) -> Path:
             f"FENSE and SPIDEr-FL need files that are not in {path.parent}: {names}. Type: {INSTALL}"
         )
     try:
-        found = files.sha256(path)
+        with path.open("rb") as content:
+            whole = file.matches(content)
     except OSError as error:
         raise MetricError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
-    if found != file.sha256:
+    if not whole:
         raise MetricError(
-            f"{path} is not the published file: its SHA-256 is {found}, not {file.sha256}. "
+            f"{path} is not the published file, whose checksum is {file.checksum}. "
             f"Delete it, then type: {INSTALL}"
         )
     return path

@@ -27,18 +27,18 @@ INSTALL = "otoscribe metrics install"
 
 CORENLP = PublishedFile(
     "stanford-corenlp-3.6.0.jar",
-    f"{MAVEN}/stanford-corenlp-3.6.0.jar",
+    (f"{MAVEN}/stanford-corenlp-3.6.0.jar",),
     7270741,
-    "d341d5863276f55782c5ef73212222d6b3b48e02ae1951ab6de7618d28b12742",
+    "sha256:d341d5863276f55782c5ef73212222d6b3b48e02ae1951ab6de7618d28b12742",
 )
 MODELS = PublishedFile(
     "stanford-corenlp-3.6.0-models.jar",
-    f"{MAVEN}/stanford-corenlp-3.6.0-models.jar",
+    (f"{MAVEN}/stanford-corenlp-3.6.0-models.jar",),
     378116526,
-    "d285157bd7887ee3018094b5dbae092e49088b023361ccdb550ee1daf9b2c9bd",
+    "sha256:d285157bd7887ee3018094b5dbae092e49088b023361ccdb550ee1daf9b2c9bd",
 )
 MEMBERS = tuple(
-    PublishedFile(f"edu/stanford/nlp/models/{name}", MODELS.url, size, sha256)
+    PublishedFile(f"edu/stanford/nlp/models/{name}", MODELS.urls, size, f"sha256:{sha256}")
     for name, size, sha256 in (
         (
             "lexparser/englishPCFG.ser.gz",
@@ -101,7 +101,7 @@ class SpiceFiles:
     @property
     def fingerprint(self) -> str:
         """Return 64 hexadecimal digits that change with any byte of any file."""
-        return hashlib.sha256("".join(file.sha256 for file in self.wanted).encode("ascii")).hexdigest()
+        return hashlib.sha256("".join(file.checksum for file in self.wanted).encode("ascii")).hexdigest()
 
     def find(self) -> tuple[Path, ...]:
         """Return the class path: CoreNLP's jar, and the folder whose subfolders hold the models.
@@ -131,7 +131,7 @@ class SpiceFiles:
             DownloadError: something cannot be fetched or written, or is not what was published.
         """
         missing = self.missing()
-        with or_by_hand((self.corenlp.url, self.models.url), INSTALL):
+        with or_by_hand((self.corenlp, self.models), INSTALL):
             if self.corenlp in missing:
                 download(self.corenlp, self.folder, progress)
             members = [file for file in missing if file in self.members]
@@ -140,27 +140,30 @@ class SpiceFiles:
         self._tidy()
 
     def _install_members(self, members: list[PublishedFile], progress: Progress | None) -> None:
+        url = self.models.urls[0]
         try:
             with (
-                RemoteFile(self.models.url, self.models.bytes or 0) as remote,
+                RemoteFile(url, self.models.bytes or 0) as remote,
                 io.BufferedReader(remote, BLOCK) as buffered,
             ):
-                self._unpack(buffered, members, progress)
+                self._unpack(buffered, url, members, progress)
         except RangesRefusedError:
             download(self.models, self.folder, progress)
             whole = self.folder / self.models.name
             with whole.open("rb") as opened:
-                self._unpack(opened, members, progress)
+                self._unpack(opened, str(whole), members, progress)
 
-    def _unpack(self, jar: BinaryIO, members: list[PublishedFile], progress: Progress | None) -> None:
-        with _intact(self.models.url), zipfile.ZipFile(jar) as archive:
+    def _unpack(
+        self, jar: BinaryIO, source: str, members: list[PublishedFile], progress: Progress | None
+    ) -> None:
+        with _intact(source), zipfile.ZipFile(jar) as archive:
             places = {info.filename: info.header_offset for info in archive.infolist()}
             # In the order in which they lie in the archive, so that one request brings neighbours.
             for done, file in enumerate(sorted(members, key=lambda file: places.get(file.name, 0)), start=1):
                 content = _member(archive, file)
                 if content is None:
-                    raise DownloadError(f"{self.models.url} has no {file.name} of {file.bytes} bytes.")
-                keep(file, self.folder, io.BytesIO(content), self.models.url)
+                    raise DownloadError(f"{source} has no {file.name} of {file.bytes} bytes.")
+                keep(file, self.folder, io.BytesIO(content), source)
                 if progress:
                     progress(self.models.name, done, len(members))
 
@@ -191,7 +194,7 @@ class SpiceFiles:
                 for file in list(missing):
                     content = read(file)
                     # What differs here may be found as published in the next place.
-                    if content is not None and hashlib.sha256(content).hexdigest() == file.sha256:
+                    if content is not None and file.matches(io.BytesIO(content)):
                         keep(file, self.folder, io.BytesIO(content), str(source))
                         missing.remove(file)
                 if not missing:
@@ -200,7 +203,7 @@ class SpiceFiles:
         except OSError as error:
             raise DownloadError(f"{source} cannot be read: {error}.") from error
         names = ", ".join(file.name for file in missing)
-        addresses = " and ".join(dict.fromkeys(file.url for file in missing))
+        addresses = " and ".join(dict.fromkeys(file.urls[0] for file in missing))
         raise DownloadError(f"{source} lacks, or has damaged: {names}. Copy {addresses} there.")
 
 
@@ -225,7 +228,7 @@ def _member(archive: zipfile.ZipFile, file: PublishedFile) -> bytes | None:
     """Return a file out of an archive, wherever in it; no name that an archive gives is ever written to."""
     for info in archive.infolist():
         if f"/{info.filename}".endswith(f"/{file.name}") and info.file_size == file.bytes:
-            with _intact(str(archive.filename or file.url)), archive.open(info) as member:
+            with _intact(str(archive.filename or file.urls[0])), archive.open(info) as member:
                 return member.read(file.bytes)
     return None
 

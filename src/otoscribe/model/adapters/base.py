@@ -1,16 +1,35 @@
 """Adapters: an encoder's output for a clip → the memory that the decoder attends to.
 
-One file registers one adapter, with its settings as a nested class.
+One file is one adapter, with its settings.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from otoscribe import settings
 from otoscribe.errors import UsageError
 from otoscribe.registry import Registry
+from otoscribe.settings import Frozen
+
+
+class AdapterSettings(Frozen):
+    """What every adapter's settings hold."""
+
+    name: str
+    """Name of the adapter."""
+
+
+class AdapterOutput(NamedTuple):
+    """What the decoder attends to."""
+
+    memory: Tensor
+    """float32 [clips, places, width]."""
+    mask: Tensor | None
+    """bool [clips, places], True for real places; None: all are."""
+    sources: Tensor | None = None
+    """float32 [clips, places, frames], at least 0: which frames a place of the memory comes from, in shares
+    that add up to 1, or to 0 for a place that comes from none. None: one place a frame, in order."""
 
 
 class Adapter(nn.Module, ABC):
@@ -24,16 +43,19 @@ class Adapter(nn.Module, ABC):
         UsageError: this adapter cannot take features of that width.
     """
 
-    Settings: ClassVar[type[settings.Settings]]
-    """What can be set; `name` is the adapter's registered name, and every other field has a default."""
+    Settings: ClassVar[type[AdapterSettings]]
+    """What can be set; every field but `name` has a default."""
 
     input_width: ClassVar[int | None] = None
     """The only width of features that this adapter can take; None: any."""
 
+    gives_sources: ClassVar[bool] = False
+    """Whether it says which frames each place of the memory comes from; it must if these are not the same."""
+
     width: int
     """Width of the memory."""
 
-    def __init__(self, settings: settings.Settings, width: int) -> None:
+    def __init__(self, settings: AdapterSettings, width: int) -> None:
         super().__init__()
         if self.input_width not in (None, width):
             raise UsageError(
@@ -43,18 +65,17 @@ class Adapter(nn.Module, ABC):
         self.settings = settings
 
     @abstractmethod
-    def forward(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, features: Tensor, mask: Tensor | None) -> AdapterOutput:
         """Turn features into memory.
 
         Args:
-            features: float32 [batch, frames, width_in].
-            mask: bool [batch, frames], True for real frames, at least one in every row; None: nothing
+            features: float32 [clips, frames, width_in].
+            mask: bool [clips, frames], True for real frames, at least one in every row; None: nothing
                 is padded.
 
         Returns:
-            Memory [batch, frames', width] and its mask [batch, frames'] or None. What stands in padded frames
-            never changes the memory's real frames.
+            The memory, its mask and its sources. What stands in padded frames never changes real places.
         """
 
 
-ADAPTERS: Registry[type[Adapter]] = Registry("adapter")
+ADAPTERS: Registry[Adapter] = Registry("adapter", Adapter, __package__)

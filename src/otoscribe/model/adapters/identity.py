@@ -4,23 +4,24 @@ from typing import Literal
 
 from torch import Tensor
 
-from otoscribe import settings
-from otoscribe.model.adapters.base import ADAPTERS, Adapter
+from otoscribe.model.adapters.base import Adapter, AdapterOutput, AdapterSettings
 
 
-@ADAPTERS.register("identity")
+class IdentitySettings(AdapterSettings):
+    """Nothing to set."""
+
+    name: Literal["identity"] = "identity"
+
+
 class Identity(Adapter):
     """Memory is the features; the first cross-attention takes the encoder's width."""
 
-    class Settings(settings.Settings):
-        """Nothing to set."""
+    Settings = IdentitySettings
 
-        name: Literal["identity"] = "identity"
-
-    def __init__(self, settings: Settings, width: int) -> None:
+    def __init__(self, settings: IdentitySettings, width: int) -> None:
         super().__init__(settings, width)
         self.width = width
 
-    def forward(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def forward(self, features: Tensor, mask: Tensor | None) -> AdapterOutput:
         """Return features and mask as they are."""
-        return features, mask
+        return AdapterOutput(features, mask)

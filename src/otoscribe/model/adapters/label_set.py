@@ -13,8 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from otoscribe import settings
-from otoscribe.model.adapters.base import ADAPTERS, Adapter
+from otoscribe.model.adapters.base import Adapter, AdapterOutput, AdapterSettings
 from otoscribe.model.attention import EncoderLayer
 
 CLASSES = 521
@@ -54,7 +53,26 @@ SPEECH_EVIDENCE = 2.0
 """Evidence, in nats, from which speech is heard though it is not in the set."""
 
 
-@ADAPTERS.register("label_set")
+class LabelSetSettings(AdapterSettings):
+    """Shape of the memory, and how many sets and styles there are."""
+
+    name: Literal["label_set"] = "label_set"
+    d_model: int = Field(default=192, gt=0)
+    """Width of the memory."""
+    heads: int = Field(default=4, gt=0)
+    """Attention heads."""
+    head_dim: int = Field(default=48, gt=0)
+    """Width of one head."""
+    ff: int = Field(default=768, gt=0)
+    """Inner width of the feed-forward layer."""
+    dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Chance in training of dropping an element of a residual branch's output."""
+    sets: int = Field(default=CLASSES, gt=0)
+    """How many label sets have a prior; until they are fitted, each is one class."""
+    styles: int = Field(default=2, gt=0)
+    """Corpora of captions whose style was learned; captions are written in the first one's."""
+
+
 class LabelSet(Adapter):
     """Most probable label set as memory: the adapter of the bundled model, its encoder and its recipe.
 
@@ -62,25 +80,7 @@ class LabelSet(Adapter):
     buffers that only the recipe in `recipes/bundled` fits; without that, each set is one class.
     """
 
-    class Settings(settings.Settings):
-        """Shape of the memory, and how many sets and styles there are."""
-
-        name: Literal["label_set"] = "label_set"
-        d_model: int = Field(default=192, gt=0)
-        """Width of the memory."""
-        heads: int = Field(default=4, gt=0)
-        """Attention heads."""
-        head_dim: int = Field(default=48, gt=0)
-        """Width of one head."""
-        ff: int = Field(default=768, gt=0)
-        """Inner width of the feed-forward layer."""
-        dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-        """Chance in training of dropping an element of a residual branch's output."""
-        sets: int = Field(default=CLASSES, gt=0)
-        """How many label sets have a prior; until they are fitted, each is one class."""
-        styles: int = Field(default=2, gt=0)
-        """Corpora of captions whose style was learned; captions are written in the first one's."""
-
+    Settings = LabelSetSettings
     input_width = CLASSES + PITCHES
 
     coefficients: Tensor
@@ -89,7 +89,7 @@ class LabelSet(Adapter):
     members: Tensor
     log_counts: Tensor
 
-    def __init__(self, settings: Settings, width: int) -> None:
+    def __init__(self, settings: LabelSetSettings, width: int) -> None:
         super().__init__(settings, width)
         self.width = settings.d_model
         self.register_buffer("coefficients", torch.tensor([1.0] + [0.0] * (FEATURES - 1)))
@@ -110,11 +110,12 @@ class LabelSet(Adapter):
             self.width, settings.heads, settings.head_dim, settings.ff, settings.dropout
         )
 
-    def forward(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Turn logits and pitches [batch, frames, 524] into memory [batch, 2 + PLACES, width] and its mask.
+    def forward(self, features: Tensor, mask: Tensor | None) -> AdapterOutput:
+        """Turn logits and pitches [clips, frames, 524] into memory [clips, 2 + PLACES, width].
 
         The first place of the memory is the style; then come the labels of the most probable set, and
-        whose voice speaks.
+        whose voice speaks. A label comes from the frames in which its score is high, the voice from those
+        of speech, the style from none.
         """
         logits = features[..., :CLASSES].clamp(-LIMIT, LIMIT)
         pitches = features[..., CLASSES:]
@@ -124,16 +125,22 @@ class LabelSet(Adapter):
         labels = self.most_probable_set(evidence)
         heard = labels.clamp(max=CLASSES - 1)
         strengths = self.strength(evidence.gather(1, heard))
-        times = self.time(logits.gather(2, heard[:, None].expand(-1, logits.shape[1], -1)), labels, mask)
+        of_labels = logits.gather(
+            2, heard[:, None].expand(-1, logits.shape[1], -1)
+        )  # [clips, frames, PLACES]
+        times = self.time(of_labels, labels, mask)
         speaks = (labels == SPEECH).any(1) | (evidence[:, SPEECH] > SPEECH_EVIDENCE)
         voice = torch.where(speaks, self.voice(logits[..., SPEECH], pitches, mask), NOTHING)[:, None]
         unknown = torch.zeros_like(voice)
-        return self.embed(
+        memory, places = self.embed(
             torch.cat([labels, voice], dim=1),
             torch.cat([strengths, unknown], dim=1),
             torch.cat([times, unknown], dim=1),
             torch.zeros_like(labels[:, 0]),
         )
+        scores = torch.cat([of_labels, logits[..., SPEECH, None]], dim=2).sigmoid() * mask[..., None]
+        shares = (scores / scores.sum(1, keepdim=True)).transpose(1, 2)  # [clips, PLACES + 1, frames]
+        return AdapterOutput(memory, places, torch.cat([torch.zeros_like(shares[:, :1]), shares], dim=1))
 
     def evidence(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Return how much more probable a clip's sound makes each label, in nats, [batch, 521].
@@ -165,7 +172,7 @@ class LabelSet(Adapter):
         """Return the labels, int64 [batch, PLACES], of the set with the highest posterior."""
         members = self.members.long()
         # The three labels that are never heard, NOTHING among them, carry no evidence.
-        padded = torch.cat([evidence, evidence.new_zeros(len(evidence), 3)], dim=1)
+        padded = torch.cat([evidence, evidence.new_zeros(evidence.shape[0], 3)], dim=1)
         total = padded[:, members].sum(-1)
         posterior = PRIOR_WEIGHT * self.log_counts + EVIDENCE_WEIGHT * total
         return members[posterior.argmax(1)]
@@ -213,9 +220,7 @@ class LabelSet(Adapter):
         female = heard & (high > FEMALE_HIGH * voiced) & (low < FEMALE_LOW * voiced)
         return torch.where(male, MALE_VOICE, torch.where(female, FEMALE_VOICE, NOTHING))
 
-    def embed(
-        self, labels: Tensor, strengths: Tensor, times: Tensor, style: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def embed(self, labels: Tensor, strengths: Tensor, times: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """Turn labels into memory [batch, 1 + places, width] and its mask.
 
         Args:

@@ -1,19 +1,48 @@
 """Pretrained audio encoders: waveforms → one embedding every half or whole second.
 
-One file registers one encoder; its `EncoderSpec` says where it and its weights come from.
+One file is one encoder. At its top, an `EncoderSpec` says where it and its weights come from.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from otoscribe.errors import UsageError
-from otoscribe.model.spectrogram import FrontEnd, LogMelPatches
+from otoscribe import files
+from otoscribe.errors import WeightsError
+from otoscribe.fetch.published import PublishedFile
+from otoscribe.model.weights.formula import formula_state
 from otoscribe.registry import Registry
+from otoscribe.settings import Frozen
+
+FORMULA = "formula"
+"""Weights made by a formula instead of by training: for tests, where the real ones cannot be had."""
+
+
+class EncoderSettings(Frozen):
+    """Which encoder hears, and what of it the adapter gets; an encoder may add settings of its own."""
+
+    name: str
+    """Name of the encoder."""
+    overlap: float = 0.0
+    """Share of the audio under one embedding that the next one hears again, 0 or 0.5."""
+    output: str = "embeddings"
+    """Which of the encoder's outputs the adapter gets."""
+    weights: str | None = Field(default=None, pattern=r"^(sha256:[0-9a-f]{64}|formula)$")
+    """Which weights it has: `sha256:...` of their values (see `weights_of`), or `formula`. None: those that
+    are found, whose hash then becomes part of a run's settings."""
+
+    @field_validator("overlap")
+    @classmethod
+    def _possible(cls, overlap: float) -> float:
+        if overlap not in (0.0, 0.5):
+            raise ValueError(f"overlap is 0.0 or 0.5, not {overlap}")
+        return overlap
 
 
 @dataclass(frozen=True)
@@ -23,67 +52,139 @@ class EncoderSpec:
     name: str
     paper: str
     licence: str
-    weights_url: str
-    """Where the authors publish the weights."""
-    weights_sha256: str
-    weights_bytes: int
-    version: int
-    """Raised whenever the same weights and waveform would give other outputs, so that none is reused."""
-    front_end: FrontEnd
+    """Of the weights."""
+    sample_rate: int
+    """Hz, of the waveforms it takes."""
     outputs: Mapping[str, int]
     """Width of every output, by name."""
-
-    def hop_seconds(self, overlap: float) -> float:
-        """Return the time from one embedding to the next, in seconds."""
-        hop = self.front_end.patch_frames * self.front_end.hop_length / self.front_end.sample_rate
-        return hop * (1.0 - overlap)
+    version: int
+    """Raised whenever the same weights, settings and waveform would give other outputs, so that none stored
+    before is reused."""
+    files: tuple[tuple[PublishedFile, ...], ...]
+    """Each entry is one way to have the weights: all files that it needs."""
 
 
 class Encoder(nn.Module, ABC):
-    """Interface of every encoder: frozen, in evaluation mode, the same for each clip whatever its batch.
+    """Interface of every encoder: the same for each clip whatever its batch.
 
-    A new encoder has random weights; `load` gives the pretrained one.
+    A new encoder has random weights; `load_encoder` gives the pretrained ones.
 
     Args:
-        overlap: share of the audio under one embedding that the next one hears again, 0 or 0.5.
+        settings: of this encoder.
     """
 
     spec: ClassVar[EncoderSpec]
+    Settings: ClassVar[type[EncoderSettings]]
+    """What can be set; every field but `name` has a default."""
 
-    def __init__(self, overlap: float = 0.0) -> None:
+    def __init__(self, settings: EncoderSettings) -> None:
         super().__init__()
-        if overlap not in (0.0, 0.5):
-            raise UsageError(f"An encoder's overlap is 0.0 or 0.5, not {overlap!r}.")
-        self.overlap = overlap
-        self.patches = LogMelPatches(self.spec.front_end, overlap)
-
-    @classmethod
-    @abstractmethod
-    def load(cls, path: Path, overlap: float = 0.0) -> Self:
-        """Return the encoder with the weights of `path`, frozen.
-
-        Raises:
-            WeightsError: the file is missing, damaged, or holds another network.
-        """
+        self.settings = settings
 
     @abstractmethod
     def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
         """Encode equally long clips.
 
         Args:
-            waveforms: float32 [batch, samples], mono at `spec.front_end.sample_rate`, in [-1, 1].
+            waveforms: float32 [clips, samples], mono at `spec.sample_rate`, in [-1, 1].
 
         Returns:
-            Every output of `spec.outputs`, float32 [batch, frames(samples), width].
+            Every output of `spec.outputs`, float32 [clips, frames, width]; frames = len(times(samples)).
         """
 
-    def frames(self, samples: int) -> int:
-        """Return how many embeddings a clip of `samples` samples gives, at least 1."""
-        return self.patches.count(samples)
+    @abstractmethod
+    def times(self, samples: int) -> list[tuple[float, float]]:
+        """Return which part of a clip of `samples` samples each embedding hears, in seconds; one at least."""
 
-    def freeze(self) -> Self:
-        """Switch to evaluation mode and keep every gradient from the weights."""
-        return self.eval().requires_grad_(False)
+    @abstractmethod
+    def state_of(self, files: Mapping[str, Path]) -> dict[str, Tensor]:
+        """Read published weights into this module's state.
+
+        Args:
+            files: the paths of one entry of `spec.files`, by name.
+
+        Raises:
+            WeightsError: a file is damaged or holds another network.
+        """
+
+    def features(self, waveforms: Tensor) -> Tensor:
+        """Return the output that the settings choose, float32 [clips, frames, width]."""
+        return self(waveforms)[self.settings.output]  # type: ignore[no-any-return]
 
 
-ENCODERS: Registry[type[Encoder]] = Registry("encoder")
+ENCODERS: Registry[Encoder] = Registry("encoder", Encoder, __package__)
+
+
+def weights_folder(name: str) -> Path:
+    """Return where `otoscribe get NAME` puts the weights of an encoder."""
+    return files.cache_folder() / "encoders" / name
+
+
+def weights_of(module: nn.Module) -> str:
+    """Return `sha256:` and the hash of a module's weights: of their names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"
+
+
+def load_encoder(settings: EncoderSettings, folder: Path | None = None) -> Encoder:
+    """Return an encoder with its pretrained weights, frozen and in evaluation mode.
+
+    Args:
+        settings: of the encoder; if they name weights, only those will do.
+        folder: holds the weights under their published names; where `otoscribe get` puts them if None, and
+            then only published files are read.
+
+    Raises:
+        WeightsError: the weights are not there, damaged, or others than the settings name.
+        UsageError: there is no such encoder.
+    """
+    encoder = ENCODERS[settings.name](settings)
+    if settings.weights == FORMULA:
+        state = formula_state(encoder)
+    else:
+        state = encoder.state_of(_found(encoder.spec, folder))
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"The weights found for {settings.name} are of another network. Download them again."
+        ) from error
+    if settings.weights not in (None, FORMULA) and settings.weights != (found := weights_of(encoder)):
+        raise WeightsError(
+            f"The weights found for {settings.name} are not those that the settings name: they are {found}, "
+            f"not {settings.weights}. Name the folder of the right ones (--weights FOLDER)."
+        )
+    return encoder.eval().requires_grad_(False)
+
+
+def described(encoder: Encoder) -> dict[str, Any]:
+    """Return everything that decides what an encoder makes of a waveform, as JSON can hold it."""
+    return {
+        **encoder.settings.model_dump(mode="json"),
+        "version": encoder.spec.version,
+        "weights": weights_of(encoder),
+    }
+
+
+def _found(spec: EncoderSpec, folder: Path | None) -> dict[str, Path]:
+    """Return the files of the first entry of `spec.files` that are all in the folder."""
+    where = weights_folder(spec.name) if folder is None else folder
+    for entry in spec.files:
+        if not all((where / file.name).is_file() for file in entry):
+            continue
+        for file in entry:
+            # Of a folder that somebody named, weights of their own in the same layout will do as well.
+            alike = folder is None or file.is_in(where)
+            if alike and not file.is_whole_in(where):
+                raise WeightsError(
+                    f"{where / file.name} is damaged: its checksum is not {file.checksum}. Download it again."
+                )
+        return {file.name: where / file.name for file in entry}
+    names = " or ".join(" and ".join(file.name for file in entry) for entry in spec.files)
+    raise WeightsError(
+        f"The weights of {spec.name} are not in {where}. Type: otoscribe get {spec.name}, or name a folder "
+        f"that holds {names} (--weights FOLDER)."
+    )

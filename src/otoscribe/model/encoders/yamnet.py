@@ -4,15 +4,17 @@ Source: https://github.com/tensorflow/models/tree/master/research/audioset/yamne
 `params.py`). The network is Howard et al., "MobileNets" (2017), over patches of 96 frames x 64 mel bands.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from otoscribe.model.encoders.base import ENCODERS, Encoder, EncoderSpec
-from otoscribe.model.spectrogram import FrontEnd
+from otoscribe.fetch.published import PublishedFile
+from otoscribe.model.encoders.base import Encoder, EncoderSettings, EncoderSpec
+from otoscribe.model.spectrogram import FrontEnd, LogMelPatches
 from otoscribe.model.weights.yamnet_files import CHANNELS, CLASSES, EMBEDDING, read_weights
 
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
@@ -29,6 +31,30 @@ FRONT_END = FrontEnd(
     log_offset=0.001,
     patch_frames=96,
 )
+
+WEIGHTS = (
+    (
+        PublishedFile(
+            "yamnet.h5",
+            ("https://storage.googleapis.com/audioset/yamnet.h5",),
+            15_296_092,
+            "sha256:13c3308955bbfaef262f175ac9c40e47b134573a93984f009220dd7cc12a1744",
+        ),
+    ),
+    (
+        PublishedFile(
+            "yamnet.tflite",
+            (
+                "https://storage.googleapis.com/download.tensorflow.org/models/tflite/task_library/"
+                "audio_classification/android/lite-model_yamnet_classification_tflite_1.tflite",
+                "https://storage.googleapis.com/mediapipe-assets/yamnet_audio_classifier_with_metadata.tflite",
+            ),
+            4_126_810,
+            "sha256:10c95ea3eb9a7bb4cb8bddf6feb023250381008177ac162ce169694d05c317de",
+        ),
+    ),
+)
+"""Keras's weights in 32 bits, or the TensorFlow Lite network's in 8."""
 
 
 class SameConvolution(nn.Module):
@@ -88,39 +114,45 @@ def outputs(trunk: nn.Module, classifier: nn.Module, patches: Tensor) -> dict[st
     return {"embeddings": embeddings, "logits": logits, "scores": torch.sigmoid(logits)}
 
 
-@ENCODERS.register("yamnet")
+class YamnetSettings(EncoderSettings):
+    """Settings of YAMNet."""
+
+    name: Literal["yamnet"] = "yamnet"
+
+
 class Yamnet(Encoder):
     """The whole YAMNet, 3.7 million weights. Scores are independent probabilities of AudioSet's classes."""
 
+    Settings: ClassVar[type[EncoderSettings]] = YamnetSettings
     spec = EncoderSpec(
         name="yamnet",
         paper="Hershey et al., CNN architectures for large-scale audio classification, ICASSP 2017",
         licence="Apache-2.0",
-        weights_url="https://storage.googleapis.com/audioset/yamnet.h5",
-        weights_sha256="13c3308955bbfaef262f175ac9c40e47b134573a93984f009220dd7cc12a1744",
-        weights_bytes=15_296_092,
-        version=1,
-        front_end=FRONT_END,
+        sample_rate=FRONT_END.sample_rate,
         outputs={"embeddings": EMBEDDING, "logits": CLASSES, "scores": CLASSES},
+        version=1,
+        files=WEIGHTS,
     )
 
-    def __init__(self, overlap: float = 0.0) -> None:
-        super().__init__(overlap)
+    def __init__(self, settings: EncoderSettings) -> None:
+        super().__init__(settings)
+        self.patches = LogMelPatches(FRONT_END, settings.overlap)
         self.trunk = Trunk(nn.ReLU())
         self.classifier = nn.Linear(EMBEDDING, CLASSES)
-        self.freeze()
-
-    @classmethod
-    def load(cls, path: Path, overlap: float = 0.0) -> Self:
-        """Return the encoder with weights in the layout of the published `yamnet.h5`, or of `yamnet.tflite`.
-
-        Raises:
-            WeightsError: the file is missing, damaged, or holds another network.
-        """
-        encoder = cls(overlap)
-        encoder.load_state_dict(read_weights(path, cls.spec.weights_bytes, cls.spec.weights_sha256))
-        return encoder
 
     def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
-        """Return embeddings, logits and scores [batch, frames, width] of equally long clips."""
+        """Return embeddings, logits and scores [clips, frames, width] of equally long clips."""
         return outputs(self.trunk, self.classifier, self.patches(waveforms))
+
+    def times(self, samples: int) -> list[tuple[float, float]]:
+        """Return the 0.975 s that each embedding hears."""
+        return self.patches.windows.times(samples, FRONT_END.sample_rate)
+
+    def state_of(self, files: Mapping[str, Path]) -> dict[str, Tensor]:
+        """Read weights in the layout of the published `yamnet.h5`, or of `yamnet.tflite`.
+
+        Raises:
+            WeightsError: the file is damaged or holds another network.
+        """
+        (path,) = files.values()
+        return read_weights(path)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from otoscribe.errors import WeightsError
-from otoscribe.files import sha256
 from otoscribe.model.weights.tflite import CONVOLUTION, DENSE, DEPTHWISE, quantised_layers
 
 EPSILON = 1e-4
@@ -29,25 +28,16 @@ Layer = tuple[Array, Array]
 """Kernel and bias as PyTorch orders them."""
 
 
-def read_weights(path: Path, published_bytes: int, published_sha256: str) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the state dict of `Yamnet` from `path`.
 
     Args:
         path: the published `yamnet.h5`, any weights in its layout (last layer `logits` or `dense`), or the
-            8-bit `yamnet.tflite`.
-        published_bytes: size of the published file; a file of this size must have its checksum.
-        published_sha256: its checksum.
+            8-bit `yamnet.tflite`; told apart by content.
 
     Raises:
-        WeightsError: the file is missing, damaged, or holds another network.
+        WeightsError: the file is damaged or holds another network.
     """
-    if not path.is_file():
-        raise WeightsError(f"There is no file {path}. Download YAMNet's weights and give their path.")
-    if path.stat().st_size == published_bytes and sha256(path) != published_sha256:
-        raise WeightsError(
-            f"{path} has the size of the published yamnet.h5 but not its checksum: it is damaged. "
-            "Download it again."
-        )
     with path.open("rb") as file:
         head = file.read(8)
     if head == b"\x89HDF\r\n\x1a\n":

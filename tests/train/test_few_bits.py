@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from otoscribe.model.encoders.yamnet_voice import YamnetVoice
-from otoscribe.train.export import _in_8_bits, _store_in_few_bits
+from otoscribe.train.few_bits import _in_8_bits, store_in_few_bits
+from support.encoders import encoder_of
 
 Matrix = NDArray[np.float32]
 ROWS, COLUMNS = 96, 200
@@ -76,7 +76,7 @@ def test_8_bit_weights_are_stored_as_codes_and_scales(kept: int | None, zero: bo
     codes, scale = planted(kept, zero)
     whole = graph_of(codes * scale)
     few = onnx.ModelProto.FromString(whole.SerializeToString())
-    _store_in_few_bits(few)
+    store_in_few_bits(few)
     onnx.checker.check_model(few, full_check=True)
     found = constants(few)
     assert set(found) == {"weights.int8", "weights.scale", "bias"}
@@ -110,7 +110,7 @@ def test_other_weights_keep_every_bit(make: Callable[[], Matrix], data_type: int
     weights = make()
     whole = graph_of(weights)
     few = onnx.ModelProto.FromString(whole.SerializeToString())
-    _store_in_few_bits(few)
+    store_in_few_bits(few)
     onnx.checker.check_model(few, full_check=True)
     (matrix,) = (one for one in few.graph.initializer if len(one.dims) == 2)
     assert matrix.data_type == data_type
@@ -119,7 +119,7 @@ def test_other_weights_keep_every_bit(make: Callable[[], Matrix], data_type: int
 
 
 def test_yamnet_of_8_bits_takes_under_4_megabytes(shared_data: Path) -> None:
-    encoder = YamnetVoice.load(shared_data / "weights" / "yamnet.tflite")
+    encoder = encoder_of(shared_data / "weights" / "yamnet.tflite", "yamnet_voice")
     size = 0
     for weight in encoder.parameters():
         if weight.ndim == 1:

@@ -1,0 +1,21 @@
+"""Encoders for tests: with random weights, or those of a file."""
+
+from pathlib import Path
+
+import torch
+
+from otoscribe.model.encoders.base import ENCODERS, Encoder
+
+
+def random_encoder(name: str = "yamnet", overlap: float = 0.0, seed: int = 0) -> Encoder:
+    """Return a frozen encoder whose weights are random, the same for each seed."""
+    kind = ENCODERS[name]
+    torch.manual_seed(seed)
+    return kind(kind.Settings(name=name, overlap=overlap)).eval().requires_grad_(False)
+
+
+def encoder_of(file: Path, name: str = "yamnet", overlap: float = 0.0) -> Encoder:
+    """Return a frozen encoder with the weights of a file."""
+    encoder = random_encoder(name, overlap)
+    encoder.load_state_dict(encoder.state_of({file.name: file}))
+    return encoder
