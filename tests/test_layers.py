@@ -16,7 +16,7 @@ ROOMS = {
     "": "version errors settings registry files progress",
     "fetch": "remote published",
     "audio": "waveform sndfile reading",
-    "text": "vocabulary rows tables",
+    "text": "vocabulary names layout json_rows rows tables",
     "datasets": "folder",
     "search": "options stepper rules beam",
     "bundle": "graphs manifest session bundle onnx_stepper",

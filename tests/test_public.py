@@ -79,7 +79,7 @@ def test_every_error_is_an_otoscribe_error_with_an_exit_code() -> None:
         for _, kind in inspect.getmembers(errors, inspect.isclass)
         if kind.__module__ == errors.__name__ and not issubclass(kind, Warning)
     ]
-    assert len(kinds) == 9
+    assert len(kinds) == 10
     for kind in kinds:
         assert issubclass(kind, errors.OtoscribeError)
         assert kind.exit_code == (2 if issubclass(kind, errors.UsageError) else 1)

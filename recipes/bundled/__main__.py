@@ -1,12 +1,12 @@
 """Make the bundled model: `python -m recipes.bundled`.
 
-Stages, each of which leaves a file in the work folder and is skipped when that is there; a killed stage of
-training goes on from its last checkpoint:
+Stages, most of which leave files in the work folder and are skipped when those are there; training that was
+killed goes on from its last epoch:
 
     lexicon      which sounds a caption's words speak of
     similarity   which classes the encoder confuses
-    learn        the words half by cross-entropy
-    assemble     calibration; a run that `otoscribe export` takes
+    learn        the words half, a run of `otoscribe.train.trainer`
+    assemble     the same run with the calibration in it, which `otoscribe export` takes
     export       the bundle inside the package
     evaluate     captions of the validation recordings beside the baselines
 """
@@ -15,9 +15,7 @@ import argparse
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +25,7 @@ from torch import Tensor
 
 from otoscribe.files import write_text
 from otoscribe.listen.captioner import BUNDLED, Captioner
-from otoscribe.model.adapters.label_set import CLASSES, NOTHING, PLACES, LabelSet
+from otoscribe.model.adapters.label_set import CLASSES, LabelSet
 from otoscribe.model.caption_model import CaptionModel, EncoderSettings, ModelSettings
 from otoscribe.model.decoder import DecoderSettings
 from otoscribe.model.encoders.yamnet import Yamnet
@@ -36,25 +34,39 @@ from otoscribe.model.words.random import RandomWords
 from otoscribe.search.beam import Search
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.export import export
-from otoscribe.train.run import RunSettings, TrainingSettings, load_tensors, save_tensors
-from recipes.bundled import calibrate, corpus, evaluate, examples, lexicon
+from otoscribe.train.history import Epoch
+from otoscribe.train.run import RunSettings, TrainingSettings, load_run, load_tensors, save_tensors
+from otoscribe.train.trainer import RuntimeSettings, train
+from recipes.bundled import calibrate, card, corpus, evaluate, examples, lexicon
 from recipes.bundled.channel import Channel
 from recipes.bundled.examples import Example
-from recipes.bundled.learn import Learning, Words, learn
+from recipes.bundled.label_sets import adapter_of, fit_sets, sets_of
+from recipes.bundled.learn import LabelledCaptions
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.listener import Listener
 from recipes.bundled.recordings import class_similarity, encoder_outputs, unlabelled
 
 NAME = "otoscribe-small-1"
-MINIMUM_COUNT = 5
-"""Occurrences of a word in the training captions that make it part of the vocabulary."""
-SETTINGS = ModelSettings(
+MODEL = ModelSettings(
     encoder=EncoderSettings(name="yamnet_voice", overlap=0.5, output="hearing"),
     adapter=LabelSet.Settings(),
     words=RandomWords.Settings(width=192, spread=0.05),
     decoder=DecoderSettings(d_model=192, heads=4, head_dim=48, ff=768, tied=True),
 )
 """The model; how many label sets there are follows from the captions."""
+TRAINING = TrainingSettings(
+    learning_rate=2e-3,
+    beta2=0.98,
+    batch_pairs=128,
+    maximum_epochs=5,
+    patience=5,
+    minimum_count=5,
+    warmup_steps=300,
+    schedule="cosine",
+    weight_decay=0.01,
+    clip_norm=1.0,
+    label_smoothing=0.05,
+)
 SEARCHES = {
     "greedy": Search(beam=1, maximum_words=20),
     "beam 4": Search(beam=4, maximum_words=20),
@@ -75,23 +87,19 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, help="processor cores; torch's choice if not given")
     arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    Recipe(arguments.data, arguments.work).run()
-
-
-def label_set(model: CaptionModel) -> LabelSet:
-    """Return the model's adapter, known to be a label set."""
-    assert isinstance(model.adapter, LabelSet)
-    return model.adapter
+    runtime = RuntimeSettings(threads=arguments.threads)
+    if runtime.threads:
+        torch.set_num_threads(runtime.threads)
+    Recipe(arguments.data, arguments.work, runtime).run()
 
 
 class Recipe:
     """The stages, over one folder of data and one of work."""
 
-    def __init__(self, data: Path, work: Path) -> None:
+    def __init__(self, data: Path, work: Path, runtime: RuntimeSettings) -> None:
         self.data = data
         self.work = work
+        self.runtime = runtime
         self.began = time.monotonic()
         self.classes = {mid: index for index, mid in enumerate(corpus.class_names(data))}
         work.mkdir(parents=True, exist_ok=True)
@@ -105,20 +113,32 @@ class Recipe:
             *examples.make(corpus.clotho(self.data), self.classes, lexis, 1),
         ]
         held_out = examples.make(corpus.audiocaps(self.data, "val"), self.classes, lexis, 0)
-        vocabulary = Vocabulary.from_captions((example.caption for example in training), MINIMUM_COUNT)
-        model = self.model(training, vocabulary)
-        self.words_half(model, Words(training, vocabulary), Words(held_out, vocabulary), vocabulary)
+        words = (example.caption for example in training)
+        vocabulary = Vocabulary.from_captions(words, TRAINING.minimum_count)
+        shape = LabelSet.Settings(sets=len(sets_of(training)))
+        settings = RunSettings(model=MODEL.model_copy(update={"adapter": shape}), training=TRAINING)
+        adapter = LabelSet(shape, MODEL.encoder.width)
+        fit_sets(adapter, training)
+        listener = Listener(adapter, Channel(self.similarity()))
+        known, unseen = (LabelledCaptions(part, vocabulary, listener) for part in (training, held_out))
+        learned = self.learn(settings, vocabulary, known, unseen)
         recordings = corpus.pairs(self.data)
         encoder = YamnetVoice.load(self.data / "weights" / "yamnet.tflite", overlap=0.5)
-        heard = encoder_outputs(encoder, [pair.path for pair in recordings], SETTINGS.encoder.output)
+        heard = encoder_outputs(encoder, [pair.path for pair in recordings], MODEL.encoder.output)
         labels = calibrate.labels(self.data, recordings, self.classes, lexis)
-        calibrate.fit(label_set(model), [heard[i] for i in labels], list(labels.values()))
-        model.encoder = encoder
-        run = self.assemble(model, vocabulary)
+        run, model = self.assemble(learned, training, encoder, heard, labels)
         unnamed = self.export(run, None)
-        table = self.evaluate(unnamed, model.eval(), vocabulary, heard, labels, lexis, training, held_out)
-        card = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
-        self.ship(self.export(run, card.replace("@TABLE@", table)))
+        table = self.evaluate(unnamed, model, vocabulary, heard, labels, lexis, training, held_out)
+        text = card.text(
+            training=known.examples,
+            held_out=unseen.examples,
+            recordings=recordings,
+            labelled=len(labels),
+            settings=settings,
+            log=run / "log.csv",
+            table=table,
+        )
+        self.ship(self.export(run, text))
 
     def log(self, text: str) -> None:
         """Print a line with the seconds since the start, and keep it in the work folder."""
@@ -149,41 +169,47 @@ class Recipe:
         similarity: NDArray[np.float32] = load_tensors(path)[0]["similarity"].numpy()
         return similarity
 
-    def model(self, training: Sequence[Example], vocabulary: Vocabulary) -> CaptionModel:
-        """Build the untrained model with its label sets and priors."""
-        labels = [example.labels for example in training if example.style == 0]
-        sets = Counter(held for held in labels if 0 < len(held) <= PLACES)
-        torch.manual_seed(0)
-        settings = SETTINGS.model_copy(update={"adapter": LabelSet.Settings(sets=len(sets))})
-        model = CaptionModel(settings, vocabulary)
-        counts = Counter(label for held in labels for label in held)
-        adapter = label_set(model)
-        adapter.members.copy_(torch.tensor([[*held, *[NOTHING] * (PLACES - len(held))] for held in sets]))
-        adapter.log_counts.copy_(torch.tensor([float(count) for count in sets.values()]).log())
-        prior = torch.tensor([counts[label] / len(labels) for label in range(CLASSES)])
-        adapter.class_prior.copy_(prior + 1e-5)
-        self.log(f"{len(training)} examples, {len(vocabulary)} words, {len(sets)} label sets")
-        return model
-
-    def words_half(self, model: CaptionModel, known: Words, unseen: Words, vocabulary: Vocabulary) -> None:
-        """Train adapter, words and decoder."""
-        listener = Listener(label_set(model), Channel(self.similarity()))
-        learn(model, known, unseen, listener, Learning(), self.work / "learned.safetensors", self.log)
-        model.eval()
-        for name, settings in SEARCHES.items():
-            clean, channel = evaluate.held_out_scores(model, unseen, vocabulary, listener, settings)
+    def learn(
+        self,
+        settings: RunSettings,
+        vocabulary: Vocabulary,
+        known: LabelledCaptions,
+        unseen: LabelledCaptions,
+    ) -> Path:
+        """Train adapter, words and decoder, and return the run's folder."""
+        self.log(f"learn: {known.pairs} captions, {len(vocabulary)} words")
+        run = train(settings, vocabulary, known, unseen, self.work / "runs", self.runtime, report=self.epoch)
+        model = load_run(run)[0]
+        for name, search in SEARCHES.items():
+            clean, channel = evaluate.held_out_scores(model, unseen, vocabulary, search)
             self.log(f"held-out CIDEr-D by {name}: {clean:.3f} clean, {channel:.3f} through the channel")
-
-    def assemble(self, model: CaptionModel, vocabulary: Vocabulary) -> Path:
-        """Write the model as a training run."""
-        run = self.work / "run"
-        run.mkdir(exist_ok=True)
-        # The trainer's settings name the paper's recipe; this model's is in the folder of this file.
-        settings = RunSettings(model=model.settings, training=TrainingSettings())
-        write_text(run / "settings.json", settings.model_dump_json(indent=2))
-        write_text(run / "vocabulary.json", vocabulary.to_json())
-        save_tensors(run / "model.safetensors", model.state_dict(), asdict(Learning()))
         return run
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Log an epoch."""
+        self.log(
+            f"learn: epoch {epoch.epoch}, {epoch.steps} steps: training loss {epoch.training_loss:.3f}, "
+            f"held-out loss {epoch.validation_loss:.3f}"
+        )
+
+    def assemble(
+        self,
+        learned: Path,
+        training: Sequence[Example],
+        encoder: YamnetVoice,
+        heard: Sequence[Tensor],
+        labels: dict[int, tuple[int, ...]],
+    ) -> tuple[Path, CaptionModel]:
+        """Give the learned model its label sets and its calibration, and write it as a run of its own."""
+        model = load_run(learned)[0]
+        fit_sets(adapter_of(model), training)
+        calibrate.fit(adapter_of(model), [heard[i] for i in labels], list(labels.values()))
+        model.encoder = encoder
+        run = self.work / "run"
+        for name in ("settings.json", "vocabulary.json", "log.csv", "done"):
+            write_text(run / name, (learned / name).read_text(encoding="utf-8"))
+        save_tensors(run / "model.safetensors", model.state_dict(), {"learned": learned.name})
+        return run, model
 
     def export(self, run: Path, card: str | None) -> Path:
         """Export the run as a bundle with a card."""
@@ -217,9 +243,12 @@ class Recipe:
         for pair, caption in zip(recordings, captions, strict=True):
             self.log(f"{pair.path.name}: {caption} | {pair.captions[0]}")
         crossed = calibrate.crossed(
-            label_set(model), heard, labels, lambda clips: evaluate.captions(model, vocabulary, clips, SEARCH)
+            adapter_of(model),
+            heard,
+            labels,
+            lambda clips: evaluate.captions(model, vocabulary, clips, SEARCH),
         )
-        posteriors = evaluate.posteriors(label_set(model), heard)
+        posteriors = evaluate.posteriors(adapter_of(model), heard)
         first = [example for example in training if example.style == 0]
         table = evaluate.table(
             recordings,

@@ -1,8 +1,8 @@
 """Calibration: the five numbers that turn an encoder's logits into evidence for labels.
 
-Fitted on the validation recordings that come from AudioCaps, whose labels are those that raters ticked and
-those that their captions speak of. Five numbers for 51 x 521 decisions: `evaluate` shows what fitting them on
-other clips than the scored ones changes.
+Fitted on the recordings that raters labelled, those from AudioCaps' training and validation splits: their
+labels are those that raters ticked and those that their captions speak of. Five numbers for tens of clips
+x 521 decisions: `evaluate` shows what fitting them on other clips than the scored ones changes.
 """
 
 from collections.abc import Callable, Sequence
@@ -59,11 +59,11 @@ def _features(adapter: LabelSet, heard: Tensor) -> Tensor:
 def labels(
     data: Path, recordings: Sequence[Pair], classes: dict[str, int], lexicon: Lexicon
 ) -> dict[int, tuple[int, ...]]:
-    """Return the labels that hold for the recordings from AudioCaps, by their index."""
+    """Return the labels that hold for the recordings that raters labelled, by their index."""
     ticked = corpus.ticked(data)
     held = {}
     for index, pair in enumerate(recordings):
-        if pair.corpus == "audiocaps":
+        if pair.clip_id in ticked:
             clip = Clip(pair.clip_id, pair.captions, ticked[pair.clip_id])
             every = [example.labels for example in examples.make([clip], classes, lexicon, 0)]
             held[index] = tuple(sorted(set().union(*every)))

@@ -28,8 +28,11 @@ def class_names(data: Path) -> dict[str, str]:
 
 
 def visible_ids(data: Path) -> frozenset[str]:
-    """Name the clips of the validation recordings, so that their captions stay out of training."""
-    return frozenset(row["clip_id"] for row in rows(data / "pairs" / "pairs.csv"))
+    """Name the clips of the validation recordings, so that their captions stay out of training.
+
+    Without ".wav": some rows of the list name Clotho's clips with it, others without.
+    """
+    return frozenset(row["clip_id"].removesuffix(".wav") for row in rows(data / "pairs" / "pairs.csv"))
 
 
 def ticked(data: Path) -> dict[str, tuple[str, ...]]:
@@ -64,7 +67,7 @@ def clotho(data: Path) -> list[Clip]:
     return [
         Clip(row["file_name"], tuple(row[f"caption_{k}"] for k in range(1, 6) if row[f"caption_{k}"]), ())
         for row in rows(data / "captions" / "clotho_captions_development.csv")
-        if row["file_name"] not in hidden
+        if row["file_name"].removesuffix(".wav") not in hidden
     ]
 
 

@@ -15,16 +15,15 @@ from otoscribe.search.beam import Search, search
 from otoscribe.text.vocabulary import Vocabulary, words_of
 from recipes.bundled.corpus import Pair
 from recipes.bundled.examples import Example
-from recipes.bundled.learn import Words, memory_of
+from recipes.bundled.learn import LabelledCaptions, memory_of
 from recipes.bundled.lexicon import Lexicon
-from recipes.bundled.listener import Listener
 
 NEAREST = 30
 """Captions among which a retrieval baseline picks."""
 BACKGROUND = 2000
 """Training captions that decide how rare a word is, where those captions are compared."""
 SET = 64
-"""Held-out clips that are scored together, as many as there are validation recordings."""
+"""Held-out clips that are scored together: the score of a set depends on how large it is."""
 DRAWS = 2000
 """Bootstrap samples of the clips."""
 
@@ -54,22 +53,22 @@ def captions(
 
 
 def held_out_scores(
-    model: CaptionModel, words: Words, vocabulary: Vocabulary, listener: Listener, settings: Search
+    model: CaptionModel, held_out: LabelledCaptions, vocabulary: Vocabulary, settings: Search
 ) -> tuple[float, float]:
     """Return CIDEr-D on held-out clips without audio: with their labels as they are, and through the channel.
 
     It is the mean over sets of SET clips, each scored with its own document frequencies.
     """
     clips: dict[int, list[int]] = {}
-    for index, example in enumerate(words.examples):
+    for index, example in enumerate(held_out.examples):
         clips.setdefault(example.clip, []).append(index)
-    references = [[words_of(words.examples[i].caption) for i in held] for held in clips.values()]
-    chosen = [words.examples[held[0]] for held in clips.values()]
+    references = [[words_of(held_out.examples[i].caption) for i in held] for held in clips.values()]
+    chosen = [held_out.examples[held[0]] for held in clips.values()]
     starts = range(0, len(chosen) - SET + 1, SET)
     means = []
     for clean in (1.0, 0.0):
         with torch.inference_mode():
-            memory = memory_of(model, listener(chosen, clean, 0))
+            memory = memory_of(model, held_out.listener(chosen, clean, 0))
         found = search(TorchStepper(model, *memory), settings)
         texts = [words_of(vocabulary.decode(best[0].tokens)) for best in found]
         sets = [CiderD(references[i : i + SET]).score(texts[i : i + SET])[0] for i in starts]
@@ -118,7 +117,7 @@ def spoken_of(lexicon: Lexicon, training: Sequence[Example]) -> NDArray[np.float
 def table(pairs: Sequence[Pair], systems: dict[str, list[str]]) -> str:
     """Return a table of CIDEr-D ± bootstrap SD, over all recordings and over those from AudioCaps."""
     index = scorer(pairs)
-    audiocaps = np.array([pair.corpus == "audiocaps" for pair in pairs])
+    audiocaps = np.array([pair.corpus.startswith("audiocaps") for pair in pairs])
     lines = [f"| system | all {len(pairs)} | AudioCaps ({audiocaps.sum()}) | words |", "|---|---|---|---|"]
     for name, texts in systems.items():
         _, scores = index.score([words_of(text) for text in texts])

@@ -8,6 +8,7 @@
     ├── WeightsError      pretrained weights whose checksum, layout or shapes are not the expected   (exit 1)
     ├── RunError          a training run that cannot start, resume or be exported                    (exit 1)
     ├── DownloadError     a file that cannot be fetched, or is not what was published                (exit 1)
+    ├── TableError        a table of captions that cannot be read, or does not fit its recordings    (exit 1)
     └── MetricError       texts that cannot be scored, or a metric that cannot be computed           (exit 1)
 
 A message is one or two sentences: what was wrong, what is allowed, what to type next.
@@ -53,12 +54,20 @@ class DownloadError(OtoscribeError):
     """A file that cannot be fetched, or is not what was published."""
 
 
+class TableError(OtoscribeError):
+    """A table of captions that cannot be read, or does not fit its recordings or another table."""
+
+
 class MetricError(OtoscribeError):
     """Texts that cannot be scored, or a metric that cannot be computed."""
 
 
 class MetricWarning(UserWarning):
     """Something went wrong without changing a score: an answer that could not be kept, for instance."""
+
+
+class TableWarning(UserWarning):
+    """A table was read, but not all of it is of use: some of its recordings are missing, for instance."""
 
 
 def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UsageError:

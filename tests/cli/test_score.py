@@ -145,8 +145,8 @@ def test_what_otoscribe_caption_writes_can_be_scored(tables: tuple[str, str], tm
 @pytest.mark.parametrize(
     ("candidates", "message"),
     [
-        ("file_name,caption\na.wav,x\n", "'b.wav' has no candidate"),
-        ("file_name,caption\na.wav,x\nb.wav,x\nc.wav,x\n", "'c.wav' has no reference"),
+        ("file_name,caption\na.wav,x\n", ": 'b.wav'. Add candidates, or remove the references."),
+        ("file_name,caption\nc.wav,x\n", "No candidate is about a recording of the references"),
         ("file_name,caption\na.wav,x\na.wav,y\nb.wav,x\n", "twice"),
         ("name,text\na.wav,x\n", "file_name"),
         ("file_name,caption\na.wav,two\x0blines\nb.wav,x\n", "A candidate of 'a.wav' cannot be scored"),

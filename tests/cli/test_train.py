@@ -68,7 +68,7 @@ def test_recordings_that_are_missing_fail(arguments: list[str], tmp_path: Path) 
     (tmp_path / "train.csv").write_text("file_name,caption_1\nnowhere.wav,A dog barks\n")
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
-    assert "nowhere.wav, which does not exist." in result.stderr
+    assert "is there: 'nowhere.wav'." in result.stderr
 
 
 def test_exporting_what_is_no_run_fails_in_a_sentence(tmp_path: Path) -> None:

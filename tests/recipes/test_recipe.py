@@ -1,4 +1,4 @@
-"""The recipe of the bundled model on toy captions: corpus, lexicon, examples, channel, both trainings."""
+"""The recipe of the bundled model on toy captions: corpus, lexicon, examples, channel, training, card."""
 
 import csv
 from collections.abc import Callable
@@ -22,24 +22,24 @@ from otoscribe.model.adapters.label_set import (
 from otoscribe.model.caption_model import CaptionModel, EncoderSettings, ModelSettings
 from otoscribe.model.decoder import DecoderSettings
 from otoscribe.model.words.random import RandomWords
-from otoscribe.text.vocabulary import END, PAD, START, Vocabulary
+from otoscribe.text.vocabulary import Vocabulary
+from otoscribe.train.history import Epoch, read_log
+from otoscribe.train.run import RunSettings, TrainingSettings, load_run
+from otoscribe.train.trainer import RuntimeSettings, train
+from recipes.bundled import calibrate, card, corpus, examples, lexicon
 from recipes.bundled import channel as channel_stage
-from recipes.bundled import corpus, examples, lexicon
-from recipes.bundled import learn as learn_stage
 from recipes.bundled import listener as listener_stage
+from recipes.bundled.__main__ import TRAINING
 from recipes.bundled.channel import Channel
-from recipes.bundled.corpus import Clip
+from recipes.bundled.corpus import Clip, Pair
 from recipes.bundled.examples import Example
-from recipes.bundled.learn import Learning, Words, learn
+from recipes.bundled.label_sets import fit_sets
+from recipes.bundled.learn import LabelBatch, LabelledCaptions
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.listener import Listener
 
 DOG, RAIN, SIREN = 5, 6, 7
 NAMES = {DOG: "dog barks", RAIN: "rain falls", SIREN: "siren wails"}
-
-
-def silent(_line: str) -> None:
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,11 @@ def data(tmp_path: Path) -> Path:
         )
         write_csv(
             captions / f"audiocaps_{split}_labels.csv",
-            [["audiocap_id", "youtube_id", "audioset_mids"], ["1", f"{name}1", "/m/dog /m/rain"]],
+            [
+                ["audiocap_id", "youtube_id", "audioset_mids"],
+                ["1", f"{name}1", "/m/dog /m/rain"],
+                ["3", "seen", "/m/rain"],
+            ],
         )
     write_csv(
         captions / "clotho_captions_development.csv",
@@ -89,6 +93,7 @@ def data(tmp_path: Path) -> Path:
             ["file_name", *caption_columns],
             ["one.wav", "Rain", "Rain falls", "", "", ""],
             ["seen.wav", "Hidden", "", "", "", ""],
+            ["also seen.wav", "Hidden", "", "", "", ""],
         ],
     )
     write_csv(
@@ -97,6 +102,9 @@ def data(tmp_path: Path) -> Path:
             ["file_name", "clip_id", "corpus", *caption_columns],
             ["audiocaps/x.flac", "seen", "audiocaps", "Hidden", "", "", "", ""],
             ["clotho/y.flac", "seen.wav", "clotho", "Hidden", "Hidden too", "", "", ""],
+            ["clotho/z.flac", "also seen", "clotho", "Hidden", "", "", "", ""],
+            ["audiocaps/t.flac", "test", "audiocaps", "Of the test split", "", "", "", ""],
+            ["musiccaps/m.flac", "m1", "musiccaps", "Calm music", "", "", "", ""],
         ],
     )
     write_csv(
@@ -115,10 +123,16 @@ def test_captions_of_validation_recordings_stay_out_of_training(data: Path) -> N
 
 def test_validation_recordings_stay_out_of_the_held_out_captions_and_are_read_whole(data: Path) -> None:
     assert [clip.clip_id for clip in corpus.audiocaps(data, "val")] == ["v1"]
-    first, second = corpus.pairs(data)
+    first, second, *others = corpus.pairs(data)
     assert (first.path, first.corpus) == (data / "pairs" / "audiocaps" / "x.flac", "audiocaps")
     assert second.captions == ("Hidden", "Hidden too")
+    assert [pair.corpus for pair in others] == ["clotho", "audiocaps", "musiccaps"]
     assert list(corpus.class_names(data)) == ["/m/dog", "/m/rain"]
+
+
+def test_only_recordings_that_raters_labelled_calibrate(data: Path, lexis: Lexicon) -> None:
+    classes = {"/m/dog": DOG, "/m/rain": RAIN}
+    assert calibrate.labels(data, corpus.pairs(data), classes, lexis) == {0: (RAIN,)}
 
 
 def test_the_lexicon_knows_which_words_name_which_class(lexis: Lexicon) -> None:
@@ -223,56 +237,23 @@ def toy_examples() -> list[Example]:
     ]
 
 
-def test_batches_cover_every_example_once_an_epoch_and_mix_no_corpora() -> None:
-    toy = [*toy_examples(), example((DOG,), "a " * 31), example((DOG,), "!")]
-    known = Words(toy, Vocabulary.from_captions(e.caption for e in toy))
-    assert len(known.ids) == len(toy) - 2  # too long, and empty
-    drawn = known.batches(4, seed=3)
-    per_epoch = sum(-(-sum(e.style == style for e in known.examples) // 4) for style in (0, 1))
-    first, second = ([next(drawn) for _ in range(per_epoch)] for _ in range(2))
-    for epoch in (first, second):
-        assert sorted(index for batch in epoch for index in batch) == list(range(len(known.ids)))
-        assert all(len({known.examples[index].style for index in batch}) == 1 for batch in epoch)
-        lengths = [[len(known.ids[index]) for index in batch] for batch in epoch]
-        assert np.mean([max(found) - min(found) for found in lengths]) < 1
-    assert first != second
-    again = known.batches(4, seed=3)
-    assert [next(again) for _ in range(per_epoch)] == first
+MODEL = ModelSettings(
+    encoder=EncoderSettings(name="yamnet_voice", overlap=0.5, output="hearing"),
+    adapter=LabelSet.Settings(d_model=16, heads=2, head_dim=8, ff=16, sets=3),
+    words=RandomWords.Settings(width=16, spread=0.25),
+    decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, ff=16, blocks=1, tied=True),
+)
 
 
-def test_tokens_begin_with_start_end_with_end_and_are_filled_up() -> None:
-    toy = [example((DOG,), "a dog"), example((DOG,), "dog")]
-    vocabulary = Vocabulary.from_captions(["a dog", "dog"])
-    inputs, targets = Words(toy, vocabulary).tokens([0, 1])
-    dog, a = vocabulary.encode("dog a")
-    assert inputs.tolist() == [[START, a, dog], [START, dog, PAD]]
-    assert targets.tolist() == [[a, dog, END], [dog, END, PAD]]
+@pytest.fixture(scope="module")
+def listener() -> Listener:
+    """Return a listener that knows the toy examples' label sets."""
+    adapter = LabelSet(MODEL.adapter, MODEL.encoder.width)
+    fit_sets(adapter, toy_examples())
+    return Listener(adapter, Channel(np.eye(CLASSES, dtype=np.float32)))
 
 
-@pytest.fixture
-def model_of() -> Callable[[Vocabulary], CaptionModel]:
-    """Return what makes a tiny model with the same first weights each time."""
-
-    def make(vocabulary: Vocabulary) -> CaptionModel:
-        torch.manual_seed(0)
-        settings = ModelSettings(
-            encoder=EncoderSettings(name="yamnet_voice", overlap=0.5, output="hearing"),
-            adapter=LabelSet.Settings(d_model=16, heads=2, head_dim=8, ff=16, sets=CLASSES),
-            words=RandomWords.Settings(width=16, spread=0.25),
-            decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, ff=16, blocks=1, tied=True),
-        )
-        return CaptionModel(settings, vocabulary)
-
-    return make
-
-
-def listener_of(model: CaptionModel) -> Listener:
-    assert isinstance(model.adapter, LabelSet)
-    return Listener(model.adapter, Channel(np.eye(CLASSES, dtype=np.float32)))
-
-
-def test_a_clean_example_is_heard_as_it_is(model_of: Callable[[Vocabulary], CaptionModel]) -> None:
-    listener = listener_of(model_of(Vocabulary.from_captions(["a"])))
+def test_a_clean_example_is_heard_as_it_is(listener: Listener) -> None:
     given = [example((DOG, RAIN), "a dog"), example((SIREN,), "a siren", style=1)]
     labels, strengths, times, styles = listener(given, clean=1.0, seed=0)
     assert labels.shape == strengths.shape == times.shape
@@ -286,10 +267,7 @@ def test_a_clean_example_is_heard_as_it_is(model_of: Callable[[Vocabulary], Capt
         assert torch.equal(one, other)
 
 
-def test_told_times_and_voices_reach_the_places_of_their_labels(
-    model_of: Callable[[Vocabulary], CaptionModel],
-) -> None:
-    listener = listener_of(model_of(Vocabulary.from_captions(["a"])))
+def test_told_times_and_voices_reach_the_places_of_their_labels(listener: Listener) -> None:
     told = Example(0, "a dog then rain", (DOG, RAIN), {}, (MALE_VOICE,), {DOG: EARLIER, RAIN: LATER}, 0)
     labels, strengths, times, _ = listener([told] * 400, clean=1.0, seed=0)
     assert labels.shape[1] <= PLACES + 2
@@ -305,42 +283,146 @@ def test_told_times_and_voices_reach_the_places_of_their_labels(
     assert bool((strengths[:, 2] == 0).all())
 
 
-def kill_at(step: int) -> Callable[[str], None]:
-    """Return a log that ends the stage when it is told of a step."""
+def toy_captions(listener: Listener, *more: Example) -> LabelledCaptions:
+    toy = [*toy_examples(), *more]
+    return LabelledCaptions(toy, Vocabulary.from_captions(e.caption for e in toy), listener)
 
-    def log(line: str) -> None:
-        if line.startswith(f"learn {step}:"):
+
+def captions_of(batches: list[LabelBatch]) -> list[list[tuple[int, ...]]]:
+    """Read the targets of every batch back."""
+    return [
+        [tuple(row[row != 0].tolist()) for rows in batch.groups for row in rows.targets] for batch in batches
+    ]
+
+
+def test_batches_cover_every_caption_once_an_epoch_and_mix_no_corpora(listener: Listener) -> None:
+    source = toy_captions(listener, example((DOG,), "a " * 31), example((DOG,), "!"))
+    assert source.pairs == len(toy_examples())  # without the one that is too long, and the empty one
+    first, second = (list(source.training_batches(4, seed=3, epoch=epoch)) for epoch in (1, 2))
+    expected = sorted((*words, 2) for words in source.ids)
+    for epoch in (first, second):
+        found = captions_of(epoch)
+        assert sorted(words for batch in found for words in batch) == expected
+        assert all(len(set(batch.heard[3].tolist())) == 1 for batch in epoch)
+        lengths = [[len(words) for words in batch] for batch in found]
+        assert np.mean([max(found) - min(found) for found in lengths]) < 1
+        assert sum(batch.pairs for batch in epoch) == source.pairs
+    assert captions_of(first) != captions_of(second)
+    held_out = captions_of(list(source.validation_batches(4)))
+    assert sorted(words for batch in held_out for words in batch) == expected
+
+
+def same(one: list[LabelBatch], other: list[LabelBatch]) -> bool:
+    return all(
+        torch.equal(first, second)
+        for a, b in zip(one, other, strict=True)
+        for first, second in zip((*a.heard, a.groups[0].tokens), (*b.heard, b.groups[0].tokens), strict=True)
+    )
+
+
+def test_the_same_seed_and_epoch_draw_the_same(listener: Listener) -> None:
+    source = toy_captions(listener)
+
+    def drawn(seed: int, epoch: int) -> list[LabelBatch]:
+        return list(source.training_batches(1, seed, epoch))
+
+    assert same(drawn(3, 1), drawn(3, 1))
+    assert same(list(source.validation_batches(5)), list(source.validation_batches(5)))
+    heard = [
+        {row: batch.heard[1].tolist() for batch in drawn(seed, epoch) for row in captions_of([batch])[0]}
+        for seed, epoch in ((3, 1), (3, 2), (4, 1))
+    ]
+    assert heard[0] != heard[1]
+    assert heard[0] != heard[2]
+
+
+def test_a_quarter_is_trained_on_as_labelled_and_nothing_is_validated_so(
+    listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    heard = Listener.__call__
+
+    def noted(self: Listener, examples: list[Example], clean: float, seed: int) -> object:
+        asked.append(clean)
+        return heard(self, examples, clean, seed)
+
+    monkeypatch.setattr(Listener, "__call__", noted)
+    source = toy_captions(listener)
+    list(source.training_batches(27, seed=0, epoch=1))
+    assert asked == [0.25, 0.25]
+    list(source.validation_batches(27))
+    assert asked == [0.25, 0.25, 0.0, 0.0]
+
+
+def test_the_adapters_sets_and_priors_are_those_of_the_labelled_clips() -> None:
+    adapter = LabelSet(LabelSet.Settings(sets=2), MODEL.encoder.width)
+    labelled = [example((DOG, RAIN), "x"), example((DOG,), "x"), example((DOG,), "x"), example((), "x")]
+    fit_sets(adapter, [*labelled, example((SIREN,), "x", style=1)])
+    sets = [tuple(label for label in row if label != NOTHING) for row in adapter.members.tolist()]
+    assert dict(zip(sets, adapter.log_counts.exp().tolist(), strict=True)) == pytest.approx(
+        {(DOG, RAIN): 1.0, (DOG,): 2.0}
+    )
+    assert float(adapter.class_prior[DOG]) == pytest.approx(3 / 4, abs=1e-4)
+    assert float(adapter.class_prior[SIREN]) == pytest.approx(0.0, abs=1e-4)
+
+
+def toy_run(runs: Path, listener: Listener, report: Callable[[Epoch], None] = lambda epoch: None) -> Path:
+    source = toy_captions(listener)
+    vocabulary = Vocabulary.from_captions(e.caption for e in source.examples)
+    numbers = {"batch_pairs": 4, "maximum_epochs": 3, "warmup_steps": 5, "learning_rate": 0.02}
+    settings = RunSettings(model=MODEL, training=TRAINING.model_copy(update=numbers))
+    return train(settings, vocabulary, source, source, runs, RuntimeSettings(threads=1), report=report)
+
+
+def test_the_recipe_trains_by_the_trainer_and_goes_on_to_identical_weights(
+    listener: Listener, tmp_path: Path
+) -> None:
+    def kill(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
             raise KeyboardInterrupt
 
-    return log
-
-
-def test_learning_goes_on_from_a_checkpoint_to_identical_weights(
-    model_of: Callable[[Vocabulary], CaptionModel],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(learn_stage, "STEPS_PER_CHECKPOINT", 3)
-    toy = toy_examples()
-    vocabulary = Vocabulary.from_captions(e.caption for e in toy)
-    known = Words(toy, vocabulary)
-
-    def trained(name: str, log: Callable[[str], None]) -> dict[str, torch.Tensor]:
-        model = model_of(vocabulary)
-        listener = listener_of(model)
-        learn(model, known, known, listener, Learning(steps=8, batch=2, warmup=5), tmp_path / name, log)
-        return model.state_dict()
-
-    whole = trained("whole", silent)
+    whole = toy_run(tmp_path / "whole", listener)
     with pytest.raises(KeyboardInterrupt):
-        trained("killed", kill_at(6))
-    lines: list[str] = []
-    resumed = trained("killed", lines.append)
-    # The checkpoint is written after its line is logged, so the last one there is of step 3.
-    assert lines[0].startswith("learn 3:")
-    assert whole.keys() == resumed.keys()
-    for name, value in whole.items():
-        assert torch.equal(value, resumed[name]), name
-    assert any(
-        not torch.equal(value, model_of(vocabulary).state_dict()[name]) for name, value in whole.items()
+        toy_run(tmp_path / "killed", listener, kill)
+    resumed = toy_run(tmp_path / "killed", listener)
+    for name in ("model.safetensors", "log.csv", "done"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+    first, *_, last = read_log(whole / "log.csv")
+    assert last.validation_loss < 0.7 * first.validation_loss
+    model, _, settings = load_run(whole)
+    # What a run says of its training is how it was trained.
+    assert (settings.training.schedule, settings.training.beta2) == ("cosine", 0.98)
+    assert isinstance(model, CaptionModel)
+
+
+def test_the_card_states_the_figures_of_its_run(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(
+        "epoch,steps,training_loss,validation_loss\n1,540,3.0,2.5\n2,1080,2.0,2.25\n3,1620,1.5,2.75\n"
     )
+    recordings = [
+        Pair(tmp_path, "id", corpus, ("a",)) for corpus in ("audiocaps", "clotho", "audiocaps", "musiccaps")
+    ]
+    text = card.text(
+        training=[example((DOG,), "a")] * 1234 + [example((DOG,), "a", style=1)] * 56,
+        held_out=[example((DOG,), "a")] * 5,
+        recordings=recordings,
+        labelled=2,
+        settings=RunSettings(model=MODEL, training=TrainingSettings(learning_rate=0.0125)),
+        log=tmp_path / "log.csv",
+        table="| the table |",
+    )
+    assert "@" not in text
+    for words in (
+        "Of all 3 sets of labels",
+        "trained together for 1,080 steps",
+        "of\n3 epochs the one numbered 2 was kept",
+        "2.250 nats a\nword",
+        '"learning_rate": 0.0125',
+        "training split, 1,234 (Kim",
+        "development split, 56 (Drossos",
+        "fitted on 2 recordings of the 4 below",
+        "on 4 recordings (2 of AudioCaps, 1 of Clotho, 1 of MusicCaps;",
+        "captions of 1 other clips",
+        "| the table |",
+    ):
+        assert words in text

@@ -8,6 +8,7 @@ import contextlib
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, NoReturn
 
@@ -20,7 +21,7 @@ from otoscribe.cli.metrics import metrics
 from otoscribe.cli.score import score
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
-from otoscribe.errors import OtoscribeError
+from otoscribe.errors import OtoscribeError, TableWarning
 from otoscribe.version import __version__
 
 EXTRAS = {
@@ -52,7 +53,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run; 0 done, 1 something failed, 2 misuse, 130 interrupted, 141 the reader went away."""
         try:
-            with _output_flushed():
+            with _output_flushed(), _warnings_as_sentences():
                 return super().invoke(ctx)
         except OtoscribeError as error:
             print(printable(str(error)), file=sys.stderr)
@@ -89,6 +90,23 @@ def _output_flushed() -> Iterator[None]:
         reason = (error.strerror or str(error)).lower()
         print(f"The output cannot be written: {reason}.", file=sys.stderr)
         raise typer.Exit(1) from error
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    """Print what tables warn of as what it is, a sentence for the person who typed the command."""
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, TableWarning):
+                print(printable(str(message)), file=sys.stderr)
+            else:
+                others(message, category, *where, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", TableWarning)
+        yield
 
 
 def _discard_output() -> None:

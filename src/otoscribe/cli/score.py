@@ -56,7 +56,7 @@ def score(
     """Score captions against references."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy.
     from otoscribe.metrics import Scorer
-    from otoscribe.text.tables import named_as, read_candidates, read_references
+    from otoscribe.text.tables import read_pairing
 
     inputs = (candidates, references)
     json_output = None if as_json is None else Output("--json", as_json, inputs)
@@ -64,23 +64,22 @@ def score(
     if json_output and csv_output and json_output.path == csv_output.path:
         raise UsageError("--json and --per-clip write two files; give them different names.")
     names = None if metrics is None else [name.strip() for name in metrics.lower().split(",")]
-    written = read_references(Path(references))
-    spoken = named_as(written, read_candidates(Path(candidates)))
+    ours, theirs = read_pairing(Path(candidates), Path(references))
     with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
         warnings.simplefilter("always", MetricWarning)
         try:
-            with Scorer(written, names, threads=threads, progress=bars.show) as scorer:
-                scores = scorer.score(spoken)
+            with Scorer(theirs, names, threads=threads, progress=bars.show) as scorer:
+                scores = scorer.score(ours)
         except KeyboardInterrupt:
             print(
                 "Interrupted. What SPICE and METEOR answered is kept; the same command goes on from there.",
                 file=sys.stderr,
             )
             raise
-    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(written, spoken)):
+    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(ours, theirs)):
         print(terminal.printable(sentence), file=sys.stderr)
     with contextlib.ExitStack() as told:  # everything, also if one step of it fails
-        texts = _texts(written, "references"), _texts(spoken, "candidates")
+        texts = _texts(theirs, "references"), _texts(ours, "candidates")
         told.callback(lambda: sys.stdout.writelines([*_table(scores), "\n", *_described(scores, *texts)]))
         # Before the table, whose reader may be gone.
         if csv_output:
@@ -91,7 +90,7 @@ def score(
         raise typer.Exit(1)
 
 
-def _doubts(references: "Captions", candidates: "Captions") -> Iterator[str]:
+def _doubts(candidates: "Captions", references: "Captions") -> Iterator[str]:
     """Yield what makes scores mean little without being an error."""
     if len(references) == 1:
         yield "CIDEr-D of one recording alone is always 0, so SPIDEr is half of SPICE."

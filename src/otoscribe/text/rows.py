@@ -1,89 +1,72 @@
-"""CSV and JSONL files → rows of text, with a sentence for whatever is not one."""
+"""Files of captions → rows of text, with a sentence for whatever is not one.
+
+A file is JSON if it begins like it, what `otoscribe caption` prints if its first line looks like that, and
+CSV otherwise. Files that were joined end to end are read as one.
+"""
 
 import csv
 import io
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from otoscribe.errors import MetricError
-
-NUMBERED = re.compile(r"caption_[0-9]{1,4}")
-"""Names of columns for several captions."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which columns a table must have."""
-
-    needed: str
-    """In words, for errors."""
-    fits: Callable[[Collection[str]], bool]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a table says of one recording."""
-
-    line: int
-    """Where in the file, from 1."""
-    cells: dict[str, str]
-    """Text by column."""
+from otoscribe.errors import TableError
+from otoscribe.text.json_rows import json_rows
+from otoscribe.text.layout import FormatError, Layout, Row, line_of, shown
 
 
 def read_rows(path: Path, layout: Layout) -> list[Row]:
     """Read a table.
 
     Args:
-        path: told to be CSV or JSONL by its suffix, else by its first character.
-        layout: which columns it must have; others are read too.
+        path: a CSV, JSON, JSON Lines, or what `otoscribe caption` prints, in UTF-8.
+        layout: which columns it must have; others are left out.
 
     Returns:
         One row or more, in the order of the file.
 
     Raises:
-        MetricError: the file cannot be read, is neither CSV nor JSONL in UTF-8, has other columns, or no row.
+        TableError: the file cannot be read, is none of these, has other columns, or no row.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise MetricError(f"There is no {path}; name a CSV or JSONL file of captions.") from error
+        raise TableError(f"There is no {path}; name a CSV or JSON file of captions.") from error
     except OSError as error:
-        raise MetricError(f"{path} cannot be read: {error.strerror or error}.") from error
-    is_json = {".csv": False, ".jsonl": True, ".ndjson": True}.get(path.suffix.lower())
-    if is_json is None:
-        is_json = data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"["))
-    kind, read = ("JSONL", _json_rows) if is_json else ("a CSV", _csv_rows)
+        raise TableError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}.") from error
+    # Of joined files, each may begin with a byte order mark.
+    text = re.sub("^\ufeff", "", data.decode("utf-8", "surrogateescape"), flags=re.MULTILINE)
+    kind, read = "a CSV", _csv_rows
+    if text.lstrip().startswith(("{", "[")) or path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        kind, read = "JSON", json_rows
+    elif _PRINTED_START.match(text):
+        kind, read = "what `otoscribe caption` prints", _printed_rows
     try:
-        rows = list(read(path, _text(data), layout))
-    except _FormatError as error:
-        raise MetricError(f"{path} is not {kind} in UTF-8: {error}. Save it as one.") from error
+        if "\0" in text:
+            raise FormatError("a NUL character", line_of(text, text.index("\0")))
+        rows = []
+        for row in read(path, text, layout):
+            _check_row(path, row, layout)
+            rows.append(row)
+    except FormatError as error:
+        raise TableError(f"{path} is not {kind} in UTF-8: {error}. Save it as one.") from error
     if not rows:
-        raise MetricError(f"{path} lists no recordings.")
+        raise TableError(f"{path} lists no recordings.")
     return rows
 
 
-class _FormatError(ValueError):
-    """Says what breaks the format, and in which line."""
-
-    def __init__(self, what: object, line: int) -> None:
-        super().__init__(f"{what}, in line {line}")
-
-
-def _text(data: bytes) -> str:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _FormatError(
-            f"byte 0x{data[error.start]:02x}", data.count(b"\n", 0, error.start) + 1
-        ) from error
-    if "\0" in text:
-        raise _FormatError("a NUL character", text.count("\n", 0, text.index("\0")) + 1)
-    return text
+def _check_row(path: Path, row: Row, layout: Layout) -> None:
+    if not row.name:
+        raise TableError(
+            f"{path} has no {layout.name_in(row.cells)} in {row.place}; write it or remove the row."
+        )
+    for column, text in row.cells.items():
+        # A recording may have any name that a disk can hold; captions are texts.
+        if column.startswith("caption"):
+            byte = re.search("[\udc80-\udcff]", text)
+            if byte:
+                raise FormatError(f"byte 0x{ord(byte[0]) - 0xDC00:02x}", row.place)
 
 
 def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
@@ -92,21 +75,30 @@ def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
     line = 1
     try:
         for values in reader:
+            header = [name.strip() for name in values]
             if columns is None:
-                columns = values
+                columns = header
                 _check_columns(path, columns, layout)
+                name_at = columns.index(layout.name_in(columns))
             elif len(values) > len(columns):
-                raise MetricError(
+                raise TableError(
                     f"{path} has {len(values)} fields for {len(columns)} columns in line {line}; "
                     f"a caption that holds a comma stands in quotes."
                 )
-            elif values:
+            elif values and header != columns:  # which is there again where files were joined
                 # A row that ends early has nothing in its last columns.
                 values += [""] * (len(columns) - len(values))
-                yield Row(line, dict(zip(columns, values, strict=True)))
+                if values[name_at].strip() == columns[name_at]:
+                    raise TableError(
+                        f"{path} has another header in line {line}; join only files with the same columns."
+                    )
+                cells = {
+                    name: value for name, value in zip(columns, values, strict=True) if layout.reads(name)
+                }
+                yield Row(f"line {line}", values[name_at], cells)
             line = reader.line_num + 1
     except csv.Error as error:
-        raise _FormatError(error, line) from error
+        raise FormatError(error, f"line {line}") from error
     if columns is None:
         _check_columns(path, [], layout)
 
@@ -114,69 +106,48 @@ def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
 def _check_columns(path: Path, columns: list[str], layout: Layout) -> None:
     if not layout.fits(columns):
         cause = ", separated by commas" if len(columns) == 1 and re.search("[;\t]", columns[0]) else ""
-        raise MetricError(f"{path} has the columns {_shown(columns)}; it needs {layout.needed}{cause}.")
+        raise TableError(f"{path} has the columns {shown(columns)}; it needs {layout.needed}{cause}.")
     for name, times in Counter(columns).items():
-        if name and times > 1:
-            raise MetricError(f"{path} has the column {name} {times} times; rename or remove the others.")
+        if times > 1 and layout.reads(name):
+            raise TableError(f"{path} has the column {name} {times} times; rename or remove the others.")
 
 
-def _shown(names: Iterable[str]) -> str:
-    """List names, but no end of them: the first line of any other file may come here."""
-    text = ", ".join(names) or "(none)"
-    return text if len(text) <= 200 else f"{text[:200]} ..."
+_PRINTED = re.compile(r"(?:(?P<name>.+): )?(?P<caption>.*)  \(confidence [0-9]+ %\)")
+_PRINTED_RANK = re.compile(r"  (?P<rank>[0-9]+)\. (?P<caption>.*)  \(confidence [0-9]+ %\)")
+_PRINTED_START = re.compile(r"\s*(?:.+:\r?\n)?.*  \(confidence [0-9]+ %\)\r?$", re.MULTILINE)
+_ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
 
 
-def _json_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
-    # Not by `splitlines`: a text in JSON may hold other line separators.
-    for line, written in enumerate(text.split("\n"), start=1):
-        if not written.strip():
+def _printed_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
+    """Read `FILE: CAPTION  (confidence 42 %)`, and several captions of a file below `FILE:`."""
+    heading = ""
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        found = _PRINTED.fullmatch(line)
+        ranked = _PRINTED_RANK.fullmatch(line) if heading else None
+        if ranked:
+            name, cells = heading, {"caption": ranked["caption"], "rank": ranked["rank"]}
+        elif found:
+            heading, name, cells = "", found["name"] or "", {"caption": found["caption"]}
+        elif line.endswith(":"):
+            heading = line[:-1]
             continue
-        try:
-            entry = json.loads(written, object_pairs_hook=_distinct)
-        except (ValueError, RecursionError) as error:
-            raise _FormatError(getattr(error, "msg", error), line) from error
-        if not isinstance(entry, dict):
-            raise MetricError(
-                f"{path} has no JSON object in line {line}; write one object a line, without brackets around."
+        elif line.strip():
+            raise FormatError(f"{line!r:.60}", f"line {number}")
+        else:
+            continue
+        if not name:
+            raise TableError(
+                f"{path} names no recording in line {number}: `otoscribe caption` prints none for one file "
+                "alone. Caption with --format csv."
             )
-        cells = {
-            name: _string(path, line, name, value)
-            for name, value in entry.items()
-            if name in ("file_name", "caption") or NUMBERED.fullmatch(name)
-        }
-        if "captions" in entry:
-            cells |= _listed(path, line, entry["captions"])
+        name = _ESCAPED.sub(_unescaped, name)
+        cells["file"] = name
         if not layout.fits(cells):
-            raise MetricError(
-                f"{path} has the keys {_shown(entry)} in line {line}; it needs {layout.needed}."
-            )
-        yield Row(line, cells)
+            raise TableError(f"{path} is what `otoscribe caption` prints; it needs {layout.needed}.")
+        yield Row(f"line {number}", name, cells)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    entry = dict(pairs)
-    if len(entry) < len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return entry
-
-
-def _listed(path: Path, line: int, captions: Any) -> dict[str, str]:
-    """Name the captions of a list as columns of a CSV would be."""
-    if not isinstance(captions, list):
-        raise MetricError(f"{path} has captions that are no list, in line {line}; put them in brackets.")
-    return {
-        f"caption_{number}": _string(path, line, "captions", text)
-        for number, text in enumerate(captions or [""], start=1)
-    }
-
-
-def _string(path: Path, line: int, name: str, value: Any) -> str:
-    """Return a text; null is an empty one, as tools write it where a table has an empty cell."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise MetricError(f"{path} has a {name} that is no text, in line {line}; put it in quotes.")
-    # JSON can spell halves of characters, and NUL, which no other part of a table may hold.
-    if re.search("[\0\ud800-\udfff]", value):
-        raise MetricError(f"{path} has a {name} with a character that is none, in line {line}; remove it.")
-    return value
+def _unescaped(escape: re.Match[str]) -> str:
+    """Return the character of which only the code was printed, because a terminal could take it for more."""
+    character = chr(int(escape[0][2:], 16))
+    return escape[0] if character.isprintable() else character

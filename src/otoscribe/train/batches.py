@@ -5,7 +5,6 @@ of them. Clips of like length share a batch, captions of like length share a gro
 classifier runs on real tokens only.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -93,9 +92,6 @@ class Source(Protocol):
     def validation_batches(self, batch_pairs: int) -> Iterator[Batch]:
         """Yield every pair once, in an order that is always the same."""
 
-    def fingerprint(self) -> str:
-        """Return a hash of everything that the batches hold: a run resumes on the same data only."""
-
 
 @dataclass(frozen=True)
 class ClipBatch(Batch):
@@ -145,14 +141,6 @@ class Split:
             (len(features), max(len(caption) for caption in captions))
             for features, captions in zip(self.features, self.captions, strict=True)
         ]
-
-    def fingerprint(self) -> str:
-        """Return a SHA-256 of all features and captions."""
-        digest = hashlib.sha256()
-        for features, captions in zip(self.features, self.captions, strict=True):
-            digest.update(f"{tuple(features.shape)} {list(captions)}".encode())
-            digest.update(features.contiguous().numpy().tobytes())
-        return digest.hexdigest()
 
     def training_batches(self, batch_pairs: int, seed: int, epoch: int) -> Iterator[ClipBatch]:
         """Yield every pair once, shuffled by seed and epoch.

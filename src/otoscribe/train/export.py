@@ -25,7 +25,8 @@ from otoscribe.model.encoders.base import Encoder, load_encoder
 from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import START
 from otoscribe.train.few_bits import round_to_16_bits, store_in_few_bits
-from otoscribe.train.run import RunSettings, load_run
+from otoscribe.train.run import load_run
+from otoscribe.train.settings import ExperimentSettings
 from otoscribe.version import __version__
 
 TOLERANCE = 1e-4
@@ -230,7 +231,7 @@ def _clean(model: onnx.ModelProto, ports: tuple[Port, ...]) -> None:
         part.doc_string = ""
 
 
-def _card(name: str, encoder: Encoder, settings: RunSettings) -> str:
+def _card(name: str, encoder: Encoder, settings: ExperimentSettings) -> str:
     spec = encoder.spec
     return (
         f"# {name}\n\n"

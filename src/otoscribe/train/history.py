@@ -7,7 +7,7 @@ from pathlib import Path
 
 from otoscribe.errors import RunError
 from otoscribe.settings import Frozen
-from otoscribe.train.run import TrainingSettings
+from otoscribe.train.settings import TrainingSettings
 
 
 class Epoch(Frozen):

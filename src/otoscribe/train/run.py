@@ -2,7 +2,7 @@
 
 A run folder, `runs/<run id>/`:
 
-    settings.json        what decides the result: model and training settings
+    settings.json        what decides the result: data, model and training, all resolved
     vocabulary.json      words of the training captions
     model.safetensors    weights of the best epoch so far; the encoder's are known by name and hash
     log.csv              losses of every epoch
@@ -15,78 +15,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from otoscribe.errors import RunError, SettingsError
+from otoscribe.errors import RunError
 from otoscribe.files import write_text, written_whole
-from otoscribe.model.caption_model import CaptionModel, ModelSettings
-from otoscribe.settings import Frozen
+from otoscribe.model.caption_model import CaptionModel
 from otoscribe.text.vocabulary import Vocabulary
-
-
-class TrainingSettings(Frozen):
-    """How the model is trained; the defaults are the paper's: Adam at a constant step size."""
-
-    seed: int = Field(default=0, ge=0)
-    """Decides first weights, order of batches and dropout."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Adam's step size."""
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    """Adam's memory of the gradient."""
-    beta2: float = Field(default=0.999, ge=0, lt=1)
-    """Adam's memory of its square."""
-    epsilon: float = Field(default=1e-8, gt=0)
-    """Adam's guard against division by zero."""
-    batch_pairs: int = Field(default=256, gt=0)
-    """Pairs of recording and caption per step."""
-    patience: int = Field(default=10, gt=0)
-    """Epochs without a better validation loss after which training stops."""
-    maximum_epochs: int = Field(default=1000, gt=0)
-    """Epochs after which it stops in any case."""
-    minimum_count: int = Field(default=1, gt=0)
-    """Occurrences in the training captions that make a word part of the vocabulary."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """Numbers of the matrix products in training; bfloat16 is faster where the processor has it."""
-    warmup_steps: int = Field(default=0, ge=0)
-    """Steps over which the step size rises in equal parts to `learning_rate`; 0 begins with all of it."""
-    schedule: Literal["constant", "cosine"] = "constant"
-    """The step size afterwards: the same, or along half a cosine down to 0 after `maximum_epochs`."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Share of every weight, times the step size, that a step takes off (Loshchilov and Hutter, 2019)."""
-    clip_norm: float | None = Field(default=None, gt=0)
-    """Norm to which a longer gradient is cut; None leaves it."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of a target's probability that is spread over all words, in the training loss only."""
-
-
-class RunSettings(Frozen):
-    """Everything that decides a run's result, apart from the recordings and captions."""
-
-    model: ModelSettings
-    training: TrainingSettings
-
-
-def read_settings(text: str, source: Path) -> RunSettings:
-    """Read settings from JSON.
-
-    Raises:
-        SettingsError: a value, a missing or an unknown key; the message names each by its place.
-        UsageError: the name of an encoder, adapter or word embedding is not known.
-    """
-    try:
-        return RunSettings.model_validate_json(text)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, problem['loc'])) or 'the file'}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise SettingsError(f"The settings in {source} cannot be used. {'; '.join(problems)}.") from error
+from otoscribe.train.settings import ExperimentSettings, parse_settings
 
 
 def claim(path: Path, text: str) -> None:
@@ -100,7 +40,7 @@ def claim(path: Path, text: str) -> None:
         )
 
 
-def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
+def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
     """Rebuild the best epoch's model of a run, in evaluation mode.
 
     Raises:
@@ -111,7 +51,7 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, RunSettings]:
         if not (run / name).is_file():
             raise RunError(f"{run} is not a training run: it has no {name}. Name a folder inside runs/.")
         texts.append((run / name).read_text(encoding="utf-8"))
-    settings = read_settings(texts[0], run / "settings.json")
+    settings = parse_settings(texts[0], run / "settings.json")
     vocabulary = Vocabulary.from_json(texts[1])
     weights, _ = load_tensors(run / "model.safetensors")
     model = CaptionModel(settings.model, vocabulary)

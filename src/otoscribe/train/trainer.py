@@ -3,6 +3,7 @@
 import math
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,14 +17,8 @@ from otoscribe.settings import Frozen, run_id
 from otoscribe.text.vocabulary import PAD, Vocabulary
 from otoscribe.train.batches import Batch, Source
 from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
-from otoscribe.train.run import (
-    RunSettings,
-    TrainingSettings,
-    claim,
-    load_checkpoint,
-    save_checkpoint,
-    save_tensors,
-)
+from otoscribe.train.run import claim, load_checkpoint, save_checkpoint, save_tensors
+from otoscribe.train.settings import ExperimentSettings, TrainingSettings
 
 
 class RuntimeSettings(Frozen):
@@ -33,6 +28,28 @@ class RuntimeSettings(Frozen):
     """A torch device, such as cpu or cuda."""
     threads: int | None = Field(default=None, gt=0)
     """Processor threads; None leaves torch's choice."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a run is trained from.
+
+    Raises:
+        ValueError: the settings do not name the data and the encoder's weights, as resolved ones do.
+    """
+
+    settings: ExperimentSettings
+    """What to train, and how; its hash is the run's id."""
+    vocabulary: Vocabulary
+    """Words of the training captions, by which both sources are encoded."""
+    training: Source
+    """Pairs to learn from."""
+    validation: Source
+    """Pairs that choose the epoch."""
+
+    def __post_init__(self) -> None:
+        if not self.settings.is_resolved:
+            raise ValueError("The settings of an experiment name its data and its encoder's weights.")
 
 
 def learning_rate(options: TrainingSettings, step: int, progress: float) -> float:
@@ -50,10 +67,7 @@ def learning_rate(options: TrainingSettings, step: int, progress: float) -> floa
 
 
 def train(
-    settings: RunSettings,
-    vocabulary: Vocabulary,
-    training: Source,
-    validation: Source,
+    experiment: Experiment,
     runs: Path,
     runtime: RuntimeSettings,
     report: Callable[[Epoch], None] = lambda epoch: None,
@@ -64,10 +78,7 @@ def train(
     its file `failed`.
 
     Args:
-        settings: what to train, and how.
-        vocabulary: words of the training captions, by which both splits are encoded.
-        training: pairs to learn from.
-        validation: pairs that choose the epoch.
+        experiment: from `experiment.prepare`.
         runs: folder of all runs.
         runtime: where to compute.
         report: called after every epoch, those of an earlier process included.
@@ -76,43 +87,42 @@ def train(
         The run's folder.
 
     Raises:
-        RunError: the run exists with other settings, vocabulary or data, is damaged, or its loss is no
+        RunError: the run exists with other settings or another vocabulary, is damaged, or its loss is no
             finite number.
         UsageError: there is no such device.
     """
-    run = runs / run_id(settings)
+    run = runs / run_id(experiment.settings)
     device = _device(runtime)
-    claim(run / "settings.json", settings.model_dump_json(indent=2) + "\n")
-    claim(run / "vocabulary.json", vocabulary.to_json())
-    if not (run / "done").is_file():
-        (run / "failed").unlink(missing_ok=True)
-        try:
-            _train(run, settings, vocabulary, training, validation, device, encoder, report)
-        except Exception:
-            write_text(run / "failed", traceback.format_exc())
-            raise
-    else:
-        for epoch in read_log(run / "log.csv"):
-            report(epoch)
-    # Twice the size of the weights, and of no use once nothing is left to train.
-    (run / "last.safetensors").unlink(missing_ok=True)
+    try:
+        claim(run / "settings.json", experiment.settings.model_dump_json(indent=2) + "\n")
+        claim(run / "vocabulary.json", experiment.vocabulary.to_json())
+        if (run / "done").is_file():
+            for epoch in read_log(run / "log.csv"):
+                report(epoch)
+        else:
+            (run / "failed").unlink(missing_ok=True)
+            try:
+                _train(experiment, run, device, report)
+            except Exception:
+                write_text(run / "failed", traceback.format_exc())
+                raise
+        # Twice the size of the weights, and of no use once nothing is left to train.
+        (run / "last.safetensors").unlink(missing_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(
+            f"The run cannot be kept in {run}: {reason}. Free space there or choose another folder of runs; "
+            f"what was trained goes on from its last epoch."
+        ) from error
     return run
 
 
 def _train(
-    run: Path,
-    settings: RunSettings,
-    vocabulary: Vocabulary,
-    training: Source,
-    validation: Source,
-    device: torch.device,
-    encoder: Encoder | None,
-    report: Callable[[Epoch], None],
+    experiment: Experiment, run: Path, device: torch.device, report: Callable[[Epoch], None]
 ) -> None:
-    data = {"training": training.fingerprint(), "validation": validation.fingerprint()}
-    torch.manual_seed(settings.training.seed)
-    model = CaptionModel(settings.model, vocabulary).to(device)
-    options = settings.training
+    options = experiment.settings.training
+    torch.manual_seed(options.seed)
+    model = CaptionModel(experiment.settings.model, experiment.vocabulary).to(device)
     # Without decay, AdamW computes what the paper's Adam does, to the bit.
     optimiser = torch.optim.AdamW(
         model.parameters(),
@@ -121,14 +131,15 @@ def _train(
         options.epsilon,
         options.weight_decay,
     )
-    history = _resumed(run / "last.safetensors", model, optimiser, data)
+    notes = load_checkpoint(run / "last.safetensors", model, optimiser)
+    history = [Epoch.model_validate(epoch) for epoch in notes["history"]] if notes else []
     for epoch in history:
         report(epoch)
     while not finished(history, options):
-        history.append(_epoch(model, optimiser, training, validation, options, history))
+        history.append(_epoch(experiment, model, optimiser, history))
         if best_epoch(history) is history[-1]:
             save_tensors(run / "model.safetensors", model.state_dict(), history[-1].model_dump())
-        notes = {"data": data, "history": [epoch.model_dump() for epoch in history]}
+        notes = {"history": [epoch.model_dump() for epoch in history]}
         save_checkpoint(run / "last.safetensors", model, optimiser, notes)
         write_text(run / "log.csv", log_text(history))
         report(history[-1])
@@ -163,13 +174,12 @@ def _loss(model: CaptionModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
 
 
 def _epoch(
+    experiment: Experiment,
     model: CaptionModel,
     optimiser: torch.optim.Optimizer,
-    training: Source,
-    validation: Source,
-    options: TrainingSettings,
     history: Sequence[Epoch],
 ) -> Epoch:
+    options, training = experiment.settings.training, experiment.training
     number, steps = len(history) + 1, history[-1].steps if history else 0
     device = next(model.parameters()).device
     # Seeded anew each epoch, a resumed run draws the dropout that the uninterrupted one draws.
@@ -194,7 +204,7 @@ def _epoch(
         epoch=number,
         steps=steps,
         training_loss=float(total) / tokens,
-        validation_loss=validation_loss(model, validation, options.batch_pairs),
+        validation_loss=validation_loss(model, experiment.validation, options.batch_pairs),
     )
     if not (math.isfinite(epoch.training_loss) and math.isfinite(epoch.validation_loss)):
         raise RunError(
@@ -214,19 +224,3 @@ def validation_loss(model: CaptionModel, source: Source, batch_pairs: int) -> fl
             total += float(_loss(model, batch.to(device)))
             tokens += batch.targets
     return total / tokens
-
-
-def _resumed(
-    path: Path, model: CaptionModel, optimiser: torch.optim.Optimizer, data: dict[str, str]
-) -> list[Epoch]:
-    """Restore model and optimiser from a checkpoint, if there is one, and return the epochs behind it."""
-    notes = load_checkpoint(path, model, optimiser)
-    if notes is None:
-        return []
-    if notes["data"] != data:
-        changed = " and ".join(name for name in data if notes["data"].get(name) != data[name])
-        raise RunError(
-            f"The run in {path.parent} was started with other {changed} data, so it cannot go on. "
-            f"Choose another folder of runs, or delete this run."
-        )
-    return [Epoch.model_validate(epoch) for epoch in notes["history"]]

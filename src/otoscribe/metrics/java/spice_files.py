@@ -101,7 +101,8 @@ class SpiceFiles:
     @property
     def fingerprint(self) -> str:
         """Return 64 hexadecimal digits that change with any byte of any file."""
-        return hashlib.sha256("".join(file.checksum for file in self.wanted).encode("ascii")).hexdigest()
+        digits = "".join(file.checksum.removeprefix("sha256:") for file in self.wanted)
+        return hashlib.sha256(digits.encode("ascii")).hexdigest()
 
     def find(self) -> tuple[Path, ...]:
         """Return the class path: CoreNLP's jar, and the folder whose subfolders hold the models.

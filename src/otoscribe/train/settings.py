@@ -1,0 +1,131 @@
+"""Everything that decides what a training run gives, read from a TOML file, a preset or a run's own JSON."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from otoscribe.errors import SettingsError, UsageError, unknown_name
+from otoscribe.model.caption_model import ModelSettings
+from otoscribe.settings import Frozen
+
+PRESETS = Path(__file__).parents[1] / "presets"
+"""Folder of the settings that have a name: NAME.toml."""
+
+
+class DataSettings(Frozen):
+    """Which recordings and captions a run is trained on."""
+
+    fingerprint: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Of the recordings and captions to learn from and to validate with; None: those that are given, whose
+    fingerprint then becomes part of a run's settings."""
+
+
+class TrainingSettings(Frozen):
+    """How the model is trained; the defaults are the paper's: Adam at a constant step size."""
+
+    seed: int = Field(default=0, ge=0)
+    """Decides first weights, order of batches and dropout."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Adam's step size."""
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Adam's memory of the gradient."""
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Adam's memory of its square."""
+    epsilon: float = Field(default=1e-8, gt=0)
+    """Adam's guard against division by zero."""
+    batch_pairs: int = Field(default=256, gt=0)
+    """Pairs of recording and caption per step."""
+    patience: int = Field(default=10, gt=0)
+    """Epochs without a better validation loss after which training stops."""
+    maximum_epochs: int = Field(default=1000, gt=0)
+    """Epochs after which it stops in any case."""
+    minimum_count: int = Field(default=1, gt=0)
+    """Occurrences in the training captions that make a word part of the vocabulary."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers of the matrix products in training; bfloat16 is faster where the processor has it."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the step size rises in equal parts to `learning_rate`; 0 begins with all of it."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The step size afterwards: the same, or along half a cosine down to 0 after `maximum_epochs`."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Share of every weight, times the step size, that a step takes off (Loshchilov and Hutter, 2019)."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Norm to which a longer gradient is cut; None leaves it."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a target's probability that is spread over all words, in the training loss only."""
+
+
+class ExperimentSettings(Frozen):
+    """Everything that decides a run's result; `experiment.resolve` fills what the data and weights decide."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings
+    training: TrainingSettings
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether data and encoder's weights are named, so that nothing else decides the result."""
+        return self.data.fingerprint is not None and self.model.encoder.weights is not None
+
+
+def presets() -> list[str]:
+    """Return the names of the settings that come with the package, a to z."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def read_settings(chosen: str) -> ExperimentSettings:
+    """Read settings from a TOML file.
+
+    Args:
+        chosen: the name of a preset, or the path of a file, which ends in .toml.
+
+    Raises:
+        SettingsError: the file is no TOML, or holds a wrong value, a missing or an unknown key; the message
+            names each by its place.
+        UsageError: there is no such preset or file, or it names an encoder, adapter or word embedding that
+            is not known.
+    """
+    path = Path(chosen)
+    if not chosen.endswith(".toml"):
+        if chosen not in presets():
+            hint = f" Or name a file that ends in .toml, not {chosen}." if path.exists() else ""
+            raise UsageError(f"{unknown_name('preset', chosen, presets())}{hint}")
+        path = PRESETS / f"{chosen}.toml"
+    try:
+        # By way of JSON, in which a list may stand for a tuple.
+        text = json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), allow_nan=False)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"The settings in {path} cannot be read: {reason}. Name a TOML file.") from error
+    except (ValueError, TypeError) as error:  # no UTF-8, no TOML, or a date or NaN, which no setting is
+        raise SettingsError(f"The settings in {path} are not TOML with plain values: {error}.") from error
+    return parse_settings(text, path)
+
+
+def parse_settings(text: str, source: Path) -> ExperimentSettings:
+    """Read settings from JSON, as they stand in a run's folder.
+
+    Raises:
+        SettingsError: as `read_settings`.
+        UsageError: the name of an encoder, adapter or word embedding is not known.
+    """
+    try:
+        return ExperimentSettings.model_validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(_problems(error, ()))
+        raise SettingsError(f"The settings in {source} cannot be used. {problems}.") from error
+
+
+def _problems(error: ValidationError, place: tuple[Any, ...]) -> Iterator[str]:
+    """Yield what is wrong and where; a variant's settings report theirs as one error with others inside."""
+    for problem in error.errors():
+        at = (*place, *problem["loc"])
+        inner = problem.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            yield from _problems(inner, at)
+        else:
+            yield f"{'.'.join(map(str, at)) or 'the file'}: {problem['msg']}"
