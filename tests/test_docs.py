@@ -127,7 +127,7 @@ def test_commands_on_example_recordings_run(
 
 def test_the_json_shown_has_the_keys_of_the_json_printed(model: None) -> None:
     shown = json.loads(next(block for block in blocks("json") if '"file"' in block))
-    result = CliRunner().invoke(app, ["caption", "--json", "examples/rain.flac"])
+    result = CliRunner().invoke(app, ["caption", "--format", "json", "examples/rain.flac"])
     (printed,) = json.loads(result.stdout)
     assert list(shown) == list(printed)
     assert list(shown["candidates"][0]) == list(printed["candidates"][0])
