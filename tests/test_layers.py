@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 # Every file of the package, in the order in which data flows.
 ROOMS = {
     "": "version errors settings registry files progress",
-    "fetch": "remote published",
+    "fetch": "remote published assets",
     "audio": "waveform sndfile reading",
     "text": "vocabulary names layout json_rows rows tables",
     "datasets": "folder",
@@ -32,7 +32,7 @@ ROOMS = {
     "model.words": "base random",
     "model ": "decoder caption_model torch_stepper",
     "train": "settings store batches run history trainer experiment evaluate few_bits export",
-    "cli": "terminal output formats caption score metrics train evaluate export main",
+    "cli": "terminal options output formats caption score get train evaluate export main",
     " ": "__main__",
 }
 STAGES = [

@@ -2,10 +2,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from support.formula_weights import write_keras, yamnet_tensors
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "encoders"
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Give a test the same random numbers, whatever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from otoscribe.bundle.graphs import Cache
 from otoscribe.errors import SettingsError
 from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
 from otoscribe.model.decoder import Block, Decoder, DecoderSettings
+from support.torch_layers import scattered, torch_attention, torch_decoder_layer
 
 SMALL = DecoderSettings(d_model=16, heads=2, head_dim=8, ff=24, blocks=3)
 VOCABULARY = 11
@@ -17,30 +18,13 @@ VOCABULARY = 11
 
 def decoder(settings: DecoderSettings = SMALL, word_width: int = 12, memory_width: int = 10) -> Decoder:
     torch.manual_seed(1)
-    made = Decoder(settings, word_width, memory_width, VOCABULARY)
-    for parameter in made.parameters():  # biases and norms away from 0 and 1, so that a mix-up shows
-        nn.init.normal_(parameter, std=0.3)
-    return made.eval()
-
-
-def copy_attention(ours: MultiHeadAttention, theirs: nn.MultiheadAttention) -> None:
-    query, key, value = theirs.in_proj_weight.chunk(3)
-    query_bias, key_bias, value_bias = theirs.in_proj_bias.chunk(3)
-    pairs = [(query, query_bias), (key, key_bias), (value, value_bias)]
-    with torch.no_grad():
-        for projection, (weight, bias) in zip((ours.query, ours.key, ours.value), pairs, strict=True):
-            weight.copy_(projection.weight)
-            bias.copy_(projection.bias)
-        theirs.out_proj.weight.copy_(ours.output.weight)
-        theirs.out_proj.bias.copy_(ours.output.bias)
+    return scattered(Decoder(settings, word_width, memory_width, VOCABULARY)).eval()
 
 
 def test_attention_equals_torch_with_a_padded_memory() -> None:
     torch.manual_seed(0)
-    ours, theirs = MultiHeadAttention(16, 16, 4, 4), nn.MultiheadAttention(16, 4, batch_first=True)
-    for parameter in ours.parameters():
-        nn.init.normal_(parameter, std=0.5)
-    copy_attention(ours, theirs)
+    ours = scattered(MultiHeadAttention(16, 16, 4, 4))
+    theirs = torch_attention(ours)
     queries, memory = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
     mask = torch.arange(7) < torch.tensor([[7], [4], [1]])
     expected, _ = theirs(queries, memory, memory, key_padding_mask=~mask)
@@ -54,21 +38,8 @@ def test_attention_with_another_memory_width_and_inner_width_has_the_query_width
 
 def test_block_equals_torch_decoder_layer() -> None:
     torch.manual_seed(0)
-    ours = Block(SMALL, memory_width=16)
-    for parameter in ours.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    theirs = nn.TransformerDecoderLayer(16, 2, 24, dropout=0.0, norm_first=False, batch_first=True)
-    copy_attention(ours.self_attention, theirs.self_attn)
-    copy_attention(ours.cross_attention, theirs.multihead_attn)
-    assert ours.feed_forward is not None
-    for target, source in [
-        (theirs.norm1, ours.self_norm),
-        (theirs.norm2, ours.cross_norm),
-        (theirs.norm3, ours.feed_forward_norm),
-        (theirs.linear1, ours.feed_forward[0]),
-        (theirs.linear2, ours.feed_forward[3]),
-    ]:
-        target.load_state_dict(source.state_dict())
+    ours = scattered(Block(SMALL, memory_width=16))
+    theirs = torch_decoder_layer(ours)
     x, memory = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
     mask = torch.arange(7) < torch.tensor([[7], [4], [1]])
     expected = theirs(

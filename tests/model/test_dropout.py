@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from otoscribe.model.adapters.attention import Attention
+from otoscribe.model.adapters.attention import Attention, AttentionSettings
 from otoscribe.model.adapters.base import ADAPTERS, Adapter
 from otoscribe.model.attention import EncoderLayer, sinusoidal_positions
 from otoscribe.model.decoder import Decoder, DecoderSettings
@@ -14,8 +14,7 @@ CHANCE = 0.4
 
 
 def test_an_encoder_layer_drops_both_residual_branches_and_the_feed_forward_inside() -> None:
-    ours = EncoderLayer(width=16, heads=4, head_dim=4, ff=40, dropout=CHANCE)
-    scattered(ours)
+    ours = scattered(EncoderLayer(width=16, heads=4, head_dim=4, ff=40, dropout=CHANCE))
     theirs, x = torch_encoder_layer(ours, CHANCE), torch.randn(1, 7, 16)
     for seed in range(3):
         torch.manual_seed(seed)
@@ -26,12 +25,11 @@ def test_an_encoder_layer_drops_both_residual_branches_and_the_feed_forward_insi
 
 
 def test_the_attention_adapter_drops_what_its_layer_drops() -> None:
-    settings = Attention.Settings(d_model=16, heads=4, head_dim=4, ff=40, dropout=CHANCE)
-    adapter = Attention(settings, 12)
-    scattered(adapter)
+    settings = AttentionSettings(d_model=16, heads=4, head_dim=4, ff=40, dropout=CHANCE)
+    adapter = scattered(Attention(settings, 12))
     layer, features = torch_encoder_layer(adapter.layer, CHANCE), torch.randn(1, 7, 12)
     torch.manual_seed(1)
-    found, _ = adapter(features, None)
+    found = adapter(features, None).memory
     torch.manual_seed(1)
     x = adapter.reduction(features) + sinusoidal_positions(7, 16)
     torch.testing.assert_close(found, layer(x))
@@ -39,9 +37,7 @@ def test_the_attention_adapter_drops_what_its_layer_drops() -> None:
 
 def decoder(**changes: object) -> Decoder:
     settings = DecoderSettings(d_model=16, heads=4, head_dim=4, ff=40, blocks=2, dropout=CHANCE)
-    made = Decoder(settings.model_copy(update=changes), word_width=16, memory_width=16, vocabulary_size=9)
-    scattered(made)
-    return made
+    return scattered(Decoder(settings.model_copy(update=changes), 16, 16, vocabulary_size=9))
 
 
 def decoded(made: Decoder, words: Tensor, memory: Tensor, seed: int) -> Tensor:
@@ -83,12 +79,12 @@ def test_an_adapter_drops_in_training_only_and_only_if_asked(kind: str) -> None:
 
     def same(adapter: Adapter) -> bool:
         torch.manual_seed(1)
-        first, _ = adapter(features, None)
+        first = adapter(features, None).memory
         torch.manual_seed(2)
-        return torch.equal(first, adapter(features, None)[0])
+        return torch.equal(first, adapter(features, None).memory)
 
-    assert same(variant(variant.Settings(), width).train())
+    assert same(variant(variant.Settings(name=kind), width).train())
     if "dropout" in variant.Settings.model_fields:
-        dropping = variant(variant.Settings(dropout=CHANCE), width)
+        dropping = variant(variant.Settings(name=kind, dropout=CHANCE), width)
         assert not same(dropping.train())
         assert same(dropping.eval())

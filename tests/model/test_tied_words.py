@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from otoscribe.bundle.graphs import Cache
 from otoscribe.model.decoder import Decoder, DecoderSettings
 from support.torch_layers import scattered
 
@@ -12,9 +13,8 @@ WIDTH = 16
 def decoders() -> tuple[Decoder, Decoder]:
     """Return a decoder with tied words, and one without that has the same blocks."""
     settings = DecoderSettings(d_model=WIDTH, heads=2, head_dim=8, blocks=2, ff=24)
-    tied = Decoder(settings.model_copy(update={"tied": True}), WIDTH, WIDTH, 9).eval()
+    tied = scattered(Decoder(settings.model_copy(update={"tied": True}), WIDTH, WIDTH, 9)).eval()
     untied = Decoder(settings, WIDTH, WIDTH, 9).eval()
-    scattered(tied)
     untied.load_state_dict({**untied.state_dict(), **tied.state_dict()})
     return tied, untied
 
@@ -37,7 +37,7 @@ def test_the_words_of_a_step_enter_larger() -> None:
     mask, empty = torch.ones(2, 7, dtype=torch.bool), torch.zeros(2, 2, 3, 2, 0, 8)
 
     def hidden(decoder: Decoder, words: Tensor) -> Tensor:
-        found: Tensor = decoder.step(words, empty, empty, *decoder.memory_cache(memory), mask)[0]
+        found: Tensor = decoder.step(words, Cache(empty, empty, *decoder.memory_cache(memory), mask))[0]
         return found
 
     torch.testing.assert_close(hidden(tied, words), hidden(untied, words * WIDTH**0.5))

@@ -4,11 +4,15 @@ With the same seed they also draw the same dropout, for one clip at a time: in a
 returns its output transposed, and draws in another order.
 """
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
 from otoscribe.model.attention import EncoderLayer, MultiHeadAttention
 from otoscribe.model.decoder import Block
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def torch_attention(ours: MultiHeadAttention) -> nn.MultiheadAttention:
@@ -63,7 +67,8 @@ def copy_parts(ours: tuple[nn.Module, ...], theirs: tuple[nn.Module, ...]) -> No
         other.load_state_dict(one.state_dict())
 
 
-def scattered(module: nn.Module, spread: float = 0.3) -> None:
-    """Move biases and norms away from 0 and 1, so that a mix-up shows."""
+def scattered(module: Module) -> Module:
+    """Move all weights away from their beginning, biases and norms too, so that a mix-up shows."""
     for parameter in module.parameters():
-        nn.init.normal_(parameter, std=spread)
+        nn.init.normal_(parameter, std=0.3)
+    return module

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
 from otoscribe.cli.output import Output
 
 if TYPE_CHECKING:
@@ -28,28 +29,15 @@ def evaluate(
         str, typer.Option("--output", "-o", metavar="FILE", help="CSV to write: file_name,caption.")
     ],
     beam: Annotated[int, typer.Option(metavar="N", help="Hypotheses kept while searching.")] = 4,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the encoder's published weights.",
-            show_default="where `otoscribe get` puts them",
-        ),
-    ] = None,
-    skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Go on without recordings that are not there.")
-    ] = False,
-    features: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of encoder outputs, computed once.")
-    ] = Path("features"),
-    device: Annotated[str, typer.Option(help="Torch device to compute on.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processor threads.", show_default="all")
-    ] = None,
+    weights: Weights = None,
+    skip_missing: SkipMissing = False,
+    features: Features = Path("features"),
+    device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Caption recordings by a trained run, and score the captions."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
-    from otoscribe.cli.score import report, scores_of
+    from otoscribe.cli.score import scores_of, text_of
     from otoscribe.datasets.folder import read_pairs
     from otoscribe.search.options import Search
     from otoscribe.train.evaluate import evaluate as evaluate_run
@@ -75,7 +63,7 @@ def evaluate(
     references = {name: clip.captions for name, clip in zip(names, clips, strict=True)}
     target.write(_csv(candidates))
     scores = scores_of(candidates, references, threads=threads)
-    sys.stdout.writelines(report(scores, candidates, references))
+    sys.stdout.writelines(text_of(scores, candidates, references))
 
 
 def _name(recording: Path, folder: Path) -> str:

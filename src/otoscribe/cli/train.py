@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
 
 if TYPE_CHECKING:
     from otoscribe.train.history import Epoch
@@ -25,25 +26,12 @@ def train(
     validation: Annotated[
         Path, typer.Option(metavar="TABLE", help="Recordings that choose the best epoch, likewise.")
     ],
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the encoder's published weights.",
-            show_default="where `otoscribe get` puts them",
-        ),
-    ] = None,
-    skip_missing: Annotated[
-        bool, typer.Option("--skip-missing", help="Go on without recordings that are not there.")
-    ] = False,
+    weights: Weights = None,
+    skip_missing: SkipMissing = False,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
-    features: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of encoder outputs, computed once.")
-    ] = Path("features"),
-    device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processor threads.", show_default="all")
-    ] = None,
+    features: Features = Path("features"),
+    device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Train a model on captioned recordings; a run that was interrupted goes on."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
@@ -62,7 +50,7 @@ def train(
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         experiment = prepare(chosen, places, bars.show)
     runtime = trainer.RuntimeSettings(device=device, threads=threads)
-    print(trainer.train(experiment, runs, runtime, _say))
+    print(terminal.printable(str(trainer.train(experiment, runs, runtime, _say))))
 
 
 def _say(epoch: "Epoch") -> None:

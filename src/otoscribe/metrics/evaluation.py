@@ -12,7 +12,7 @@ from otoscribe.errors import MetricError
 from otoscribe.metrics.bleu import Bleu, BleuStatistics
 from otoscribe.metrics.cider import CiderD
 from otoscribe.metrics.fense.fense import Fense, fense, spider_fl
-from otoscribe.metrics.java.answers import Memory
+from otoscribe.metrics.java.answers import AnswerCache
 from otoscribe.metrics.java.meteor import Meteor, MeteorStatistics
 from otoscribe.metrics.java.spice import Spice
 from otoscribe.metrics.ngrams import Floats
@@ -69,12 +69,12 @@ class References:
     @cached_property
     def meteor(self) -> Meteor:
         """The program of METEOR."""
-        return Meteor(Memory(), self._progress)
+        return Meteor(AnswerCache(), self._progress)
 
     @cached_property
     def spice(self) -> Spice:
         """The program of SPICE."""
-        return Spice(Memory(), self._threads, self._progress)
+        return Spice(AnswerCache(), self._threads, self._progress)
 
     @cached_property
     def fense(self) -> Fense:
@@ -119,7 +119,7 @@ class Evaluation:
         first = np.cumsum(counts) - counts
         tokens = _tokenised("candidate", texts)
         words = _words(tokens)
-        heard = [references.tokens[index] for index in clip]
+        of_candidates = [references.tokens[index] for index in clip]
         best = [captions[0] for captions in texts.values()]
         self._first: NDArray[np.int64] = first
         self.best = [tokens[index] for index in first]
@@ -131,7 +131,7 @@ class Evaluation:
         self._rouge_l = _Once(lambda: references.rouge_l.score(self.best))
         # Of every candidate, [candidates].
         self._cider_d = _Once(lambda: references.cider_d.score_against(clip, words))
-        self._spice = _Once(lambda: references.spice.score(tokens, heard))
+        self._spice = _Once(lambda: references.spice.score(tokens, of_candidates))
         self._similarity = _Once(lambda: references.fense.similarity(best))
         self._error_probability = _Once(lambda: references.fense.error_probability(best))
 

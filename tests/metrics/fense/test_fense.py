@@ -217,11 +217,6 @@ def test_random_numbers_are_left_alone(published: Publish) -> None:
 
 
 def test_misuse_is_refused(published: Publish) -> None:
-    with pytest.raises(UsageError, match="at least one clip"):
-        Fense([])
-    for references in ([["a"], []], ["a dog"]):
-        with pytest.raises(UsageError, match="at least one reference for each clip"):
-            Fense(references)
     with pytest.raises(UsageError, match="2 captions for 3 clips"):
         Fense(REFERENCES).similarity(["a", "dog"])
     with pytest.raises(MetricError, match=r"'a \\ud800 dog' holds half a character"):
@@ -235,7 +230,7 @@ def test_a_missing_file_says_what_to_type(tmp_path: Path, monkeypatch: pytest.Mo
         scorer.error_probability(CANDIDATES)
     assert str(error.value) == (
         f"The networks of FENSE and SPIDEr-FL are not installed in {tmp_path / 'fense'}. "
-        "Type: otoscribe metrics install --fense"
+        "Type: otoscribe get fense"
     )
     (tmp_path / "fense").mkdir()
     (tmp_path / "fense" / "vocab.txt").touch()

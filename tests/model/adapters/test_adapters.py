@@ -5,6 +5,7 @@ from otoscribe.model.adapters.attention import Attention
 from otoscribe.model.adapters.identity import Identity
 from otoscribe.model.adapters.mlp import Mlp
 from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
+from support.torch_layers import scattered, torch_encoder_layer
 
 
 def parts(adapter: Attention, kind: type[nn.Module]) -> list[nn.Module]:
@@ -12,31 +13,13 @@ def parts(adapter: Attention, kind: type[nn.Module]) -> list[nn.Module]:
     return [module for module in adapter.modules() if isinstance(module, kind)]
 
 
-def torch_layer(adapter: Attention) -> nn.TransformerEncoderLayer:
-    """PyTorch's own layer with the adapter's weights."""
-    (attention,), norms = parts(adapter, MultiHeadAttention), parts(adapter, nn.LayerNorm)
-    (feed_forward,) = parts(adapter, nn.Sequential)
-    layer = nn.TransformerEncoderLayer(adapter.width, attention.heads, 48, 0.0, batch_first=True).eval()
-    projections = (attention.query, attention.key, attention.value)
-    layer.self_attn.in_proj_weight.data = torch.cat([p.weight for p in projections])
-    layer.self_attn.in_proj_bias.data = torch.cat([p.bias for p in projections])
-    layer.self_attn.out_proj.load_state_dict(attention.output.state_dict())
-    linears = [module for module in feed_forward if isinstance(module, nn.Linear)]
-    ours = (norms[0], *linears, norms[1])
-    for theirs, part in zip((layer.norm1, layer.linear1, layer.linear2, layer.norm2), ours, strict=True):
-        theirs.load_state_dict(part.state_dict())
-    return layer
-
-
 def test_attention_equals_torch_transformer_encoder_layer() -> None:
     torch.manual_seed(0)
-    adapter = Attention(Attention.Settings(d_model=32, heads=4, head_dim=8, ff=48), 20).eval()
-    for weight in adapter.parameters():
-        nn.init.normal_(weight, std=0.3)
+    adapter = scattered(Attention(Attention.Settings(d_model=32, heads=4, head_dim=8, ff=48), 20)).eval()
     features = torch.randn(2, 6, 20)
     mask = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
     x = adapter.reduction(features) + sinusoidal_positions(6, 32)
-    expected = torch_layer(adapter).train()(x, src_key_padding_mask=~mask)
+    expected = torch_encoder_layer(adapter.layer)(x, src_key_padding_mask=~mask)
     memory, *_ = adapter(features, mask)
     torch.testing.assert_close(memory[mask], expected[mask], rtol=1e-5, atol=1e-5)
 
@@ -70,6 +53,13 @@ def test_identity_is_the_identity() -> None:
     assert memory is features
     assert memory_mask is mask
     assert sources is None
+
+
+def test_mlp_is_linear_relu_linear() -> None:
+    adapter, features = Mlp(Mlp.Settings(hidden=8), 5), torch.randn(2, 4, 5)
+    first, first_bias, last, last_bias = adapter.parameters()
+    hidden = (features @ first.T + first_bias).clamp(min=0.0)
+    torch.testing.assert_close(adapter(features, None).memory, hidden @ last.T + last_bias)
 
 
 def test_mlp_treats_every_frame_alike() -> None:

@@ -21,7 +21,7 @@ LOOKUP = 500
 """Keys in one query; old SQLite libraries take 999."""
 
 
-class Memory:
+class AnswerCache:
     """The answers that programs gave to questions, for any number of processes at once.
 
     The file is whole after every call, without companions, so that copying it shares it. It never stops a
@@ -38,7 +38,7 @@ class Memory:
         self._writable = True
         self._unwritten: dict[bytes, str] = {}
 
-    def known(self, program: str, questions: Iterable[str]) -> dict[str, str]:
+    def lookup(self, program: str, questions: Iterable[str]) -> dict[str, str]:
         """Return those of the questions that have an answer, with it.
 
         Args:
@@ -57,7 +57,7 @@ class Memory:
                 self._warn("read", error)
         return {asked[key]: answer for key, answer in found.items()}
 
-    def keep(self, program: str, answers: Mapping[str, str]) -> None:
+    def store(self, program: str, answers: Mapping[str, str]) -> None:
         """Keep the answers of a program to questions, for good when this returns."""
         if not answers:
             return
@@ -89,28 +89,28 @@ class Memory:
         )
 
 
-def asked(
+def cached_answers(
     ask: Callable[[Iterable[str]], Iterable[str]],
-    memory: Memory,
+    cache: AnswerCache,
     program: str,
     questions: Sequence[str],
     what: str,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Return the answer to every question, asking only what is neither known nor twice in the list.
+    """Return the answer to every question, asking only what is neither in the cache nor twice in the list.
 
     New answers are kept about every second while they come, so that an interruption loses no more.
 
     Args:
         ask: gives the answers to questions in their order, such as `Worker.ask`; not called without any.
-        memory: where answers are known from and kept.
-        program: see `Memory.known`.
+        cache: where answers are looked up and stored.
+        program: see `AnswerCache.lookup`.
         questions: may hold the same question many times.
         what: names the work for `progress`, such as "SPICE: parsing captions".
         progress: called at the start and after every new answer, if any is unknown; what is known counts as
             done.
     """
-    answers = memory.known(program, questions)
+    answers = cache.lookup(program, questions)
     unknown = [question for question in dict.fromkeys(questions) if question not in answers]
     if not unknown:
         return [answers[question] for question in questions]
@@ -126,11 +126,11 @@ def asked(
             if progress:
                 progress(what, before + done, total)
             if time.monotonic() - kept > 1:
-                memory.keep(program, fresh)
+                cache.store(program, fresh)
                 fresh = {}
                 kept = time.monotonic()
     finally:
-        memory.keep(program, fresh)
+        cache.store(program, fresh)
     return [answers[question] for question in questions]
 
 
@@ -146,7 +146,7 @@ def _check(key: bytes, answer: str) -> int:
 
 
 def _ours(database: sqlite3.Connection) -> bool:
-    """Say whether the file is a memory; not yet, if it is empty.
+    """Say whether the file is such a cache; not yet, if it is empty.
 
     Raises:
         sqlite3.DatabaseError: it is something else.

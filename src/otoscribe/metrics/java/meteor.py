@@ -15,7 +15,7 @@ from otoscribe import files
 from otoscribe.errors import MetricError
 from otoscribe.metrics import ngrams
 from otoscribe.metrics.java import runtime
-from otoscribe.metrics.java.answers import Memory, asked
+from otoscribe.metrics.java.answers import AnswerCache, cached_answers
 from otoscribe.metrics.java.worker import Worker
 from otoscribe.metrics.ngrams import Floats
 from otoscribe.progress import Progress
@@ -76,15 +76,15 @@ class MeteorStatistics:
 
 
 class Meteor:
-    """Scores captions. Its program starts when it is asked what `memory` does not know, and stays warm.
+    """Scores captions. Its program starts when it is asked what `cache` does not hold, and stays warm.
 
     Args:
-        memory: what was answered before.
+        cache: what was answered before.
         progress: told how many captions are aligned.
     """
 
-    def __init__(self, memory: Memory, progress: Progress | None = None) -> None:
-        self._memory = memory
+    def __init__(self, cache: AnswerCache, progress: Progress | None = None) -> None:
+        self._cache = cache
         self._progress = progress
         self._worker: Worker | None = None
         self._closed = False
@@ -105,19 +105,17 @@ class Meteor:
             references: clips x references x tokens; one or more each, they may differ in number.
 
         Raises:
-            UsageError: there is no clip, a clip has no reference, there are more or fewer captions than
-                clips, or a text stands where tokens should.
+            UsageError: there are more or fewer captions than clips, or a text stands where tokens should.
             MetricError: the program is not installed, or fails.
         """
         self._closed = False
-        ngrams.flattened(references)
         ngrams.require_one_each(candidates, len(references))
         questions = [
             " ||| ".join(["SCORE", *map(_text, texts), _text(candidate)])
             for candidate, texts in zip(candidates, references, strict=True)
         ]
         what = "METEOR: aligning captions"
-        answers = asked(self._ask, self._memory, self._program, questions, what, self._progress)
+        answers = cached_answers(self._ask, self._cache, self._program, questions, what, self._progress)
         return MeteorStatistics(np.array([answer.split() for answer in answers], dtype=np.float64))
 
     def _ask(self, questions: Iterable[str]) -> Iterator[str]:

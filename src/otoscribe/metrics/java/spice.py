@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from otoscribe.errors import MetricError, UsageError
+from otoscribe.errors import MetricError
 from otoscribe.files import sha256
 from otoscribe.metrics.java import runtime
-from otoscribe.metrics.java.answers import Memory, asked
+from otoscribe.metrics.java.answers import AnswerCache, cached_answers
 from otoscribe.metrics.java.spice_files import SpiceFiles
 from otoscribe.metrics.java.worker import Worker
 from otoscribe.progress import Progress
@@ -35,10 +35,10 @@ DECIDING = ("spice-1.0.jar", "lib/SceneGraphParser-1.0.jar", "lib/Meteor-1.5.jar
 
 
 class Spice:
-    """Scores captions. Its program starts when it is asked what `memory` does not know, and stays warm.
+    """Scores captions. Its program starts when it is asked what `cache` does not hold, and stays warm.
 
     Args:
-        memory: what was answered before.
+        cache: what was answered before.
         threads: how many captions are parsed at once; by default one for each core that we may use.
         progress: called after each new answer.
         find: gives the class path's entries that hold CoreNLP 3.6.0 and its models.
@@ -46,12 +46,12 @@ class Spice:
 
     def __init__(
         self,
-        memory: Memory,
+        cache: AnswerCache,
         threads: int | None = None,
         progress: Progress | None = None,
         find: Callable[[], Sequence[Path]] | None = None,
     ) -> None:
-        self._memory = memory
+        self._cache = cache
         self._threads = threads or _cores()
         self._progress = progress
         self._files = SpiceFiles()
@@ -71,13 +71,10 @@ class Spice:
 
         Raises:
             MetricError: packages or files are missing, a caption is too long, or the program failed.
-            UsageError: the numbers of candidates and references differ, or a caption has no reference.
         """
-        if len(candidates) != len(references) or not all(references):
-            raise UsageError("SPICE needs one set of at least one reference for each candidate.")
-        spoken = [" ".join(tokens) for tokens in candidates]
-        heard = [[" ".join(tokens) for tokens in texts] for texts in references]
-        captions = [*spoken, *chain.from_iterable(heard)]
+        of_candidates = [" ".join(tokens) for tokens in candidates]
+        of_references = [[" ".join(tokens) for tokens in texts] for texts in references]
+        captions = [*of_candidates, *chain.from_iterable(of_references)]
         for tokens in chain(candidates, chain.from_iterable(references)):
             if len(tokens) > WORDS:
                 raise MetricError(
@@ -87,8 +84,8 @@ class Spice:
         answers = self._asked("parsing captions", self._parse, captions)
         parsed = dict(zip(captions, answers, strict=True))
         pairs = [
-            f'{{"score": [{parsed[text]}, [{", ".join(parsed[other] for other in texts)}]]}}'
-            for text, texts in zip(spoken, heard, strict=True)
+            f'{{"score": [{parsed[candidate]}, [{", ".join(parsed[text] for text in texts)}]]}}'
+            for candidate, texts in zip(of_candidates, of_references, strict=True)
         ]
         return np.array([float(score) for score in self._asked("comparing", self._compare, pairs)])
 
@@ -100,7 +97,7 @@ class Spice:
     def _asked(
         self, what: str, ask: Callable[[Iterable[str]], Iterator[str]], questions: list[str]
     ) -> list[str]:
-        return asked(ask, self._memory, self._program, questions, f"SPICE: {what}", self._progress)
+        return cached_answers(ask, self._cache, self._program, questions, f"SPICE: {what}", self._progress)
 
     def _parse(self, captions: Iterable[str]) -> Iterator[str]:
         captions = list(captions)
@@ -119,7 +116,7 @@ class Spice:
 
     @cached_property
     def _program(self) -> str:
-        """What decides answers, for the memory's keys."""
+        """What decides answers, for the keys of the cache."""
         folder = runtime.jars() / "spice"
         sums = " ".join(sha256(folder / name) for name in DECIDING)
         return f"SPICE {WAY} {self._files.fingerprint} {sums}"

@@ -48,7 +48,7 @@ STACK = 64 << 20
 """Bytes of stack for each thread, as Java recurses along the parse tree; some systems give 512 KiB."""
 
 
-class Spice:
+class Program:
     """SPICE's parser and scorer in this process, whose Java is up."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ def _lay_out(grammar: Any) -> None:
                 row[place] = rule(old.parent(), old.leftChild, old.rightChild, float(old.score()))
 
 
-def answer(spice: "Future[Spice]", question: dict[str, Any]) -> str:
+def answer(spice: "Future[Program]", question: dict[str, Any]) -> str:
     """Answer one question."""
     try:
         if "parse" in question:
@@ -173,7 +173,7 @@ def main(home: str, threads: str, *classpath: str) -> None:
             os._exit(1)
 
     threading.Thread(target=write, daemon=True).start()
-    spice = ThreadPoolExecutor(1).submit(Spice)
+    spice = ThreadPoolExecutor(1).submit(Program)
     pool, long = ThreadPoolExecutor(int(threads)), ThreadPoolExecutor(1)
     for line in sys.stdin.buffer:
         question = json.loads(line)

@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import IO
 
 from otoscribe.errors import MetricError, UsageError
@@ -70,21 +71,18 @@ class Worker:
             self._asking = False
 
     def _answers(self, lines: Iterator[str], waiting: deque[str]) -> Iterator[str]:
-        suspects = 0  # the first so many of those waiting were in the program when it failed
+        window = WINDOW  # lines in the program at once; 1 while those that were in it when it failed are left
+        suspects = 0
         sent = 0
-        more = True
         while True:
-            while more and len(waiting) < WINDOW and not suspects:
-                line = next(lines, None)
-                if line is None:
-                    more = False
-                else:
-                    waiting.append(_checked(line, self._name))
+            waiting.extend(
+                _checked(line, self._name) for line in islice(lines, max(0, window - len(waiting)))
+            )
             if not waiting:
                 return
             try:
                 program = self._running(fresh=sent == 0)
-                while sent < (1 if suspects else len(waiting)):
+                while sent < min(window, len(waiting)):
                     program.send(waiting[sent])
                     sent += 1
                 answer = program.answer(self._seconds if program.answered else self._start_seconds)
@@ -93,17 +91,19 @@ class Worker:
             except _FailedError as failure:
                 words = self._end_program()
                 self._require_open()
-                if suspects:
+                if window == 1:
                     raise MetricError(
                         f"{self._name} {failure}, twice, at {_shortened(waiting[0])}.{words} Leave that text "
                         "out, or close other programs if memory is short."
                     ) from None
-                suspects, sent = sent, 0
+                window, suspects, sent = 1, sent, 0
                 continue
             program.answered = True
             waiting.popleft()
             sent -= 1
-            suspects = max(0, suspects - 1)
+            suspects -= 1
+            if suspects <= 0:
+                window = WINDOW
             yield answer
 
     def _running(self, fresh: bool) -> "_Program":

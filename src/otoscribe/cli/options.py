@@ -1,0 +1,55 @@
+"""Options that mean the same in every command that has them."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class TextOrJson(StrEnum):
+    """How a report is written that is no list."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+OutputFile = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write to this file, in one piece.",
+        show_default="the terminal",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Processor threads.", show_default="all")
+]
+Beam = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Hypotheses kept while searching.", show_default="the model's own"),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the encoder's published weights.",
+        show_default="where `otoscribe get` puts them",
+    ),
+]
+Features = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of encoder outputs, computed once.")]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Go on without recordings that are not there.")
+]
+Device = Annotated[str, typer.Option(help="Torch device to compute on.")]
