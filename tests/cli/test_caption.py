@@ -473,6 +473,7 @@ def otoscribe(tiny: Path, *arguments: str | bytes, **options: object) -> subproc
     return subprocess.run([*start, *arguments], capture_output=True, **options)
 
 
+@pytest.mark.slow
 @posix
 def test_odd_names_survive_the_whole_way(tiny: Path, tmp_path: Path) -> None:
     names = [b"-x.wav", b"\xff\xfe.wav", "ü ß.wav".encode(), b"line\nend.wav"]

@@ -26,6 +26,8 @@ from otoscribe.train.export import TOLERANCE, export, largest_difference
 from otoscribe.train.run import RunSettings, load_run, save_tensors
 from support.tiny_trunk import TinyTrunk
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "model": {
         "encoder": {"name": "yamnet", "weights": FORMULA},

@@ -136,6 +136,7 @@ def test_settings_that_cannot_be_used_are_told_by_their_place(text: str, message
     assert message in str(raised.value)
 
 
+@pytest.mark.slow
 def test_twenty_real_pairs_are_learned_by_heart(shared_data: Path, tmp_path: Path) -> None:
     clips = read_pairs(shared_data / "pairs")[::3][:20]
     captions = [clip.captions[0] for clip in clips]
