@@ -91,6 +91,7 @@ def test_python_runs(number: int, model: None, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_commands_on_example_recordings_run(
     model: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

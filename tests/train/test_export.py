@@ -27,6 +27,8 @@ from otoscribe.train.run import load_run, save_tensors
 from otoscribe.train.settings import ExperimentSettings
 from support.tiny_trunk import TinyTrunk
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {
     "model": {
         "encoder": {"name": "yamnet", "weights": FORMULA},

@@ -137,6 +137,7 @@ learning_rate = 0.003
 """
 
 
+@pytest.mark.slow
 def test_twenty_real_pairs_are_learned_by_heart(shared_data: Path, tmp_path: Path) -> None:
     clips = read_pairs(shared_data / "pairs")[::3][:20]
     captions = [clip.captions[0] for clip in clips]
