@@ -20,7 +20,7 @@ from otoscribe.fetch.published import PublishedFile  # noqa: E402
 from otoscribe.metrics.fense import fense as fense_module  # noqa: E402
 from otoscribe.metrics.fense import networks  # noqa: E402
 from otoscribe.metrics.fense.fense import Fense, fense, spider_fl  # noqa: E402
-from support.evaluated import SYSTEMS, real_system
+from support.evaluated import SYSTEMS, real_system  # noqa: E402
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", "a", "dog", "bark", "##s", "and", "rain", "cafe"]
 WIDTH = 128
