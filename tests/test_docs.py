@@ -131,16 +131,17 @@ def test_the_columns_and_the_limit_are_the_real_ones() -> None:
     assert f"up to {LONGEST_SECONDS // 60} minutes" in README.replace("\n", " ")
 
 
-def test_the_settings_shown_are_valid_and_every_variant_is_named() -> None:
+def test_the_settings_shown_are_valid_and_every_variant_is_named(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="Settings of training need the learning half.")
     from otoscribe.model.adapters.base import ADAPTERS
     from otoscribe.model.encoders.base import ENCODERS
     from otoscribe.model.words.base import WORDS
-    from otoscribe.train.run import read_settings
+    from otoscribe.train.settings import presets, read_settings
 
-    shown = next(block for block in blocks("json") if '"training"' in block)
-    assert read_settings(shown, Path("README.md")).training.seed == 1
-    for name in (*ENCODERS, *ADAPTERS, *WORDS):
+    (shown,) = blocks("toml")
+    (tmp_path / "shown.toml").write_text(shown, encoding="utf-8")
+    assert read_settings(str(tmp_path / "shown.toml")).training.seed == 1
+    for name in (*ENCODERS, *ADAPTERS, *WORDS, *presets()):
         assert f"`{name}`" in README
 
 

@@ -33,8 +33,8 @@ ROOMS = {
     "model.adapters": "base identity mlp attention label_set",
     "model.words": "base random",
     "model ": "decoder caption_model torch_stepper",
-    "train": "store batches run history trainer few_bits export",
-    "cli": "terminal options output formats caption score get train export main",
+    "train": "settings store batches run history trainer experiment evaluate few_bits export",
+    "cli": "terminal options output formats caption score get train evaluate export main",
     " ": "__main__",
 }
 STAGES = [

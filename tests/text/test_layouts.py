@@ -22,7 +22,7 @@ def caption(file: str, *texts: str) -> Caption:
 
 
 SEVERAL = {
-    "x/a: b.wav": ("a dog", "", "a cat"),
+    "[1] x/a: b.wav": ("a dog", "", "a cat"),
     "/b.wav": ("rain",),
     "bad\udcff.wav": ("",),
     "d,\xe9.wav": ("x",),

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from otoscribe.cli.options import Weights
 from otoscribe.cli.terminal import printable
 
 
@@ -14,14 +15,7 @@ def export(
     float16: Annotated[
         bool, typer.Option("--float16", help="Store weights in 16 bits: half the size, rounded.")
     ] = False,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the encoder's published weights.",
-            show_default="where `otoscribe get` puts them",
-        ),
-    ] = None,
+    weights: Weights = None,
     beam: Annotated[
         int, typer.Option(metavar="N", help="Hypotheses that the model keeps while searching.")
     ] = 4,

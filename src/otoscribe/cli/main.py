@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from otoscribe.cli.caption import caption
+from otoscribe.cli.evaluate import evaluate
 from otoscribe.cli.export import export
 from otoscribe.cli.get import get
 from otoscribe.cli.score import score
@@ -127,6 +128,7 @@ app = typer.Typer(
 app.command()(caption)
 app.command()(score)
 app.command()(train)
+app.command()(evaluate)
 app.command()(export)
 app.command()(get)
 

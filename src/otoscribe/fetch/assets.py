@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from otoscribe.errors import DownloadError, UsageError
-from otoscribe.fetch.published import PublishedFile, copy, download, or_by_hand
-from otoscribe.fetch.remote import UnreachableError
+from otoscribe.errors import UsageError
+from otoscribe.fetch.published import PublishedFile, copy, download, first_of, or_by_hand
 from otoscribe.progress import Progress
 
 Ways = tuple[tuple[PublishedFile, ...], ...]
@@ -96,17 +96,13 @@ class FileSet:
         self._one_way(lambda file: copy(file, self.folder, source))
 
     def _one_way(self, bring: Callable[[PublishedFile], None]) -> None:
-        failures: list[str] = []
-        kind: type[DownloadError] = UnreachableError
-        for way in sorted(self.ways, key=lambda way: not all(file.is_in(self.folder) for file in way)):
-            try:
-                for file in way:
-                    bring(file)
-                return
-            except DownloadError as error:
-                failures.append(str(error))
-                kind = kind if isinstance(error, UnreachableError) else DownloadError
-        raise kind(" ".join(dict.fromkeys(failures)))
+        def have(way: tuple[PublishedFile, ...]) -> None:
+            for file in way:
+                bring(file)
+
+        # What is here comes first, so that nothing is fetched beside it.
+        ordered = sorted(self.ways, key=lambda way: not all(file.is_in(self.folder) for file in way))
+        first_of(partial(have, way) for way in ordered)
 
 
 def state_in(folder: Path, ways: Ways) -> State:
