@@ -1,5 +1,7 @@
+import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -193,6 +195,16 @@ def test_impossible_options_are_refused_at_the_call(captioner: Captioner, option
 
 def test_more_candidates_widen_the_default_beam(captioner: Captioner, recordings: list[Path]) -> None:
     assert len(captioner.caption(recordings[1], candidates=7).candidates) == 7
+
+
+def test_the_models_own_search_is_used(tiny: Path, tmp_path: Path, recordings: list[Path]) -> None:
+    folder = shutil.copytree(tiny, tmp_path / "terse")
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["search"] |= {"beam": 2, "maximum_words": 2, "minimum_words": 2}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    terse = Captioner(folder)
+    assert terse.own_search().beam == 2
+    assert [len(terse.caption(path).candidates[0].words) for path in recordings] == [2] * len(recordings)
 
 
 def test_numpy_numbers_are_numbers(captioner: Captioner, recordings: list[Path]) -> None:

@@ -1,7 +1,5 @@
-import json
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +7,10 @@ import pytest
 
 from otoscribe.errors import MetricError, UsageError
 from otoscribe.metrics import METRICS, Scorer, evaluation
+from otoscribe.metrics.bleu import Bleu
+from otoscribe.metrics.statistics import bootstrap_weights, interval
+from support.evaluated import GOLDEN, golden
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics" / "golden.json").read_text("utf-8"))
 REFERENCES = {item["id"]: item["references"] for item in GOLDEN["items"]}
 CANDIDATES = {item["id"]: item["candidate"] for item in GOLDEN["items"]}
 WITHOUT_JAVA = METRICS[: METRICS.index("meteor")]
@@ -67,6 +67,14 @@ def test_golden_scores_without_java() -> None:
         assert estimate.high is not None
         assert estimate.low < estimate.value < estimate.high
     assert scores.statistics.clips == len(REFERENCES)
+
+
+def test_resamples_of_bleu_are_corpora() -> None:
+    """What a corpus scores is no mean of what its clips score, and neither is it in a resample."""
+    bleu = Bleu(golden().references).statistics(golden().candidates)
+    resampled = bleu.corpus(bootstrap_weights(len(REFERENCES)))[:, 3]
+    estimate = Scorer(REFERENCES, ["bleu_4"]).score(CANDIDATES).corpus["bleu_4"]
+    assert (estimate.low, estimate.high) == pytest.approx(interval(resampled), abs=1e-12)
 
 
 def test_lists_mappings_and_any_order_give_the_same() -> None:

@@ -1,8 +1,6 @@
 # ruff: noqa: RUF001, SIM905
-import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,8 +10,7 @@ from otoscribe.errors import MetricError
 from otoscribe.metrics import tokenizer
 from otoscribe.metrics.java import runtime
 from otoscribe.metrics.tokenizer import tokenize
-
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics" / "golden.json").read_text("utf-8"))
+from support.evaluated import GOLDEN
 
 # What the Java program gave, with a bar for each blank between tokens. Punctuation that it drops is gone.
 PLANTED = {

@@ -13,7 +13,8 @@ from otoscribe.text.vocabulary import words_of
 Tokens = list[str]
 
 SYSTEMS = (*(f"baseline_alt{i}" for i in range(1, 6)), "conette")
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics" / "golden.json").read_text("utf-8"))
+GOLDEN_FOLDER = Path(__file__).parents[1] / "golden" / "metrics"
+GOLDEN = json.loads((GOLDEN_FOLDER / "golden.json").read_text("utf-8"))
 
 
 class Evaluated(NamedTuple):

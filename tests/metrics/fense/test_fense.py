@@ -1,4 +1,3 @@
-import csv
 import hashlib
 import math
 import os
@@ -21,6 +20,7 @@ from otoscribe.fetch.published import PublishedFile  # noqa: E402
 from otoscribe.metrics.fense import fense as fense_module  # noqa: E402
 from otoscribe.metrics.fense import networks  # noqa: E402
 from otoscribe.metrics.fense.fense import Fense, fense, spider_fl  # noqa: E402
+from support.evaluated import SYSTEMS, real_system  # noqa: E402
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", "a", "dog", "bark", "##s", "and", "rain", "cafe"]
 WIDTH = 128
@@ -320,11 +320,9 @@ def test_only_a_sure_error_costs() -> None:
     np.testing.assert_allclose(spider_fl([2, -1, 0, 5.5, 0], probability), [2, -1, 0, 0.55, 0], rtol=1e-15)
 
 
-@pytest.mark.parametrize("system", [*(f"baseline_alt{i}" for i in range(1, 6)), "conette"])
+@pytest.mark.parametrize("system", SYSTEMS)
 def test_arithmetic_of_real_systems_on_clotho_evaluation(shared_data: Path, system: str) -> None:
-    with (shared_data / "golden" / "metrics" / f"{system}_clotho_eval.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 1045
+    _, rows = real_system(shared_data, system)
 
     def column(name: str) -> list[float]:
         return [float(row[name]) for row in rows]

@@ -14,11 +14,9 @@ from otoscribe.errors import MetricError
 from otoscribe.metrics.java.answers import AnswerCache
 from otoscribe.metrics.java.spice import WORDS, Spice
 from otoscribe.metrics.java.worker import Worker
+from support.evaluated import GOLDEN, GOLDEN_FOLDER, golden
 
-GOLDEN_FOLDER = Path(__file__).parents[2] / "golden" / "metrics"
-GOLDEN = json.loads((GOLDEN_FOLDER / "golden.json").read_text("utf-8"))
-CANDIDATES = [item["candidate_tok"].split() for item in GOLDEN["items"]]
-REFERENCES = [[text.split() for text in item["references_tok"]] for item in GOLDEN["items"]]
+CANDIDATES, REFERENCES = golden()
 SCORES = [item["spice"] for item in GOLDEN["items"]]
 
 
