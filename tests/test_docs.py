@@ -1,176 +1,109 @@
-"""What README and docs say can be typed can be typed: commands, options, Python, settings, targets, links."""
+"""What README and docs show can be done, and what they name exists: code, commands, options, files, figures."""
 
-import json
 import re
-import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 import otoscribe
 from otoscribe.cli.formats import COLUMNS
 from otoscribe.cli.main import app
-from otoscribe.errors import MetricError
-from otoscribe.listen import captioner
 from otoscribe.listen.captioner import LONGEST_SECONDS
-from otoscribe.metrics import evaluation
-from support.tiny_bundle import write_tiny_bundle
+from support.pages import PACKAGE, PAGES, PROJECT, arguments_of, blocks_of, lines_of, mentions
+from support.story import NOT_CHECKED, NOT_RUN, Story
 
-PROJECT = Path(__file__).parents[1]
-PAGES = sorted(
-    [*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("examples/*.md")],
-    key=lambda page: page.relative_to(PROJECT).as_posix(),
-)
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def name_of(page: Path) -> str:
-    return page.relative_to(PROJECT).as_posix()
-
-
-def blocks(*languages: str) -> list[str]:
-    """Return the contents of README's blocks in some languages."""
-    return [content for language, content in BLOCK.findall(README) if language in languages]
-
-
-def commands_in(text: str) -> list[list[str]]:
-    """Return every `otoscribe ...` that stands on a line of a block or in backticks, as arguments."""
-    lines = [
-        line.removeprefix("$ ")
-        for _, content in BLOCK.findall(text)
-        for line in content.splitlines()
-        if line.removeprefix("$ ").startswith("otoscribe ")
-    ]
-    spans = re.findall(r"`(otoscribe [a-z][^`\n]*)`", BLOCK.sub("", text))
-    return [shlex.split(command, comments=True)[1:] for command in (*lines, *spans)]
-
-
-def options_of(command: Any) -> set[str]:
-    return {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
-
-
-def subcommands() -> dict[str, Any]:
-    """Return every command by its words, `metrics install` as two."""
-    group: Any = typer.main.get_command(app)
-    found = {}
-    for name, command in group.commands.items():
-        inner = getattr(command, "commands", None)
-        found |= {f"{name} {word}": part for word, part in inner.items()} if inner else {name: command}
-    return found
-
-
-def named(command: list[str]) -> str:
-    """Return which subcommand some arguments call."""
-    return next(name for name in subcommands() if command[: len(name.split())] == name.split())
+SHOWING = [page for page in PAGES if list(blocks_of(page))]
+COMMANDS: Any = typer.main.get_command(app)
 
 
 @pytest.fixture
-def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run from the project's root, with the bundled model or, where it is not made yet, a tiny one."""
-    monkeypatch.chdir(PROJECT)
+def story(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Story]:
+    folder = tmp_path / "story"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     monkeypatch.setattr(otoscribe, "_default", None)
-    if not (captioner.BUNDLED / "manifest.json").is_file():
-        monkeypatch.setattr(captioner, "BUNDLED", write_tiny_bundle(tmp_path / "tiny"))
+    before = set(sys.modules)
+    yield Story(folder, capsys)
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(folder)):
+            del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_commands_and_options_exist(page: Path) -> None:
-    known = subcommands()
-    for command in commands_in(page.read_text(encoding="utf-8")):
-        given = {argument.split("=")[0] for argument in command if argument.startswith("--")}
-        assert given <= options_of(known[named(command)]), command
+def needs_torch(page: str) -> bool:
+    return any(
+        block.language == "toml" or re.search(r"otoscribe\.(model|train)", block.text)
+        for block in blocks_of(page)
+    )
 
 
-def test_the_table_of_options_is_complete() -> None:
-    rows = set(re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))
-    assert rows == options_of(subcommands()["caption"]) - {"--help"}
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * needs_torch(page)) for page in SHOWING]
+)
+def test_what_a_page_shows_is_what_happens(page: str, story: Story) -> None:
+    if needs_torch(page):
+        pytest.importorskip("torch", reason=f"{page} is about training, which needs the extra [train].")
+    for block in blocks_of(page):
+        story.play(block)
+
+
+def called(arguments: list[str]) -> Any:
+    """Return the command that some arguments call."""
+    command = COMMANDS.commands[arguments[1]]
+    return command
+
+
+@pytest.mark.parametrize("page", SHOWING)
+def test_every_command_can_be_read(page: str) -> None:
+    for block in blocks_of(page):
+        if block.language in ("sh", "console"):
+            for line in lines_of(block):
+                if "otoscribe " in line:
+                    program, *arguments = arguments_of(line[line.index("otoscribe ") :].rstrip(")"))
+                    name, *rest = arguments
+                    COMMANDS.commands[name].make_context(name, rest)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_is_named_exists(page: str) -> None:
+    for _, name, *rest in mentions(page):
+        options = {option for parameter in COMMANDS.commands[name].params for option in parameter.opts}
+        assert {part.split("=")[0] for part in rest if part.startswith("-")} <= options, (name, rest)
 
 
 def test_every_command_is_shown() -> None:
-    assert {named(command) for command in commands_in(README)} == set(subcommands())
+    shown = {
+        arguments[1]
+        for page in SHOWING
+        for block in blocks_of(page)
+        if block.language in ("sh", "console")
+        for line in lines_of(block)
+        if len(arguments := arguments_of(line)) > 1 and arguments[0] == "otoscribe"
+    }
+    assert shown == set(COMMANDS.commands)
 
 
-@pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_runs(number: int, model: None, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(blocks("python")[number], f"README.md, Python block {number}", "exec"), {})
-    assert capsys.readouterr().out
+@pytest.mark.parametrize("name", COMMANDS.commands)
+def test_every_option_is_explained(name: str) -> None:
+    docs = " ".join(text for page, text in PAGES.items() if page.startswith("docs/") and "decisions" not in page)
+    options = {
+        option
+        for parameter in COMMANDS.commands[name].params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    assert {option for option in options if not re.search(rf"`{option}[` ]", docs)} == {"--help"} & options
 
 
-def test_commands_on_example_recordings_run(
-    model: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def not_here(*_: object) -> None:
-        raise MetricError("Not here.")
-
-    # Programs and networks have tests of their own.
-    for metric in ("Meteor", "Spice", "Fense"):
-        monkeypatch.setattr(evaluation, metric, not_here)
-    monkeypatch.chdir(tmp_path)
-    Path("examples").symlink_to(PROJECT / "examples", target_is_directory=True)
-    shown = [command for command in commands_in(README) if any("examples/" in part for part in command)]
-    assert len(shown) == 7
-    for command in shown:
-        line, _, written = " ".join(command).partition(" > ")
-        parts = line.split()
-        files = [str(file) for part in parts if "*" in part for file in sorted(Path().glob(part))]
-        arguments = [part for part in parts if "*" not in part] + files
-        result = CliRunner().invoke(app, arguments)
-        assert (result.exit_code, result.stderr) == (0, ""), command
-        assert result.stdout
-        if written:
-            Path(written).write_text(result.stdout, encoding="utf-8")
-
-
-def test_the_json_shown_has_the_keys_of_the_json_printed(model: None) -> None:
-    shown = json.loads(next(block for block in blocks("json") if '"file"' in block))
-    result = CliRunner().invoke(app, ["caption", "--json", "examples/rain.flac"])
-    (printed,) = json.loads(result.stdout)
-    assert list(shown) == list(printed)
-    assert list(shown["candidates"][0]) == list(printed["candidates"][0])
-    assert list(shown["candidates"][0]["words"][0]) == list(printed["candidates"][0]["words"][0])
-
-
-def test_the_columns_and_the_limit_are_the_real_ones() -> None:
-    assert f"`{','.join(COLUMNS)}`" in README.replace("\n", " ")
-    assert f"up to {LONGEST_SECONDS // 60} minutes" in README.replace("\n", " ")
-
-
-def test_the_settings_shown_are_valid_and_every_variant_is_named() -> None:
-    pytest.importorskip("torch", reason="Settings of training need the learning half.")
-    from otoscribe.model.adapters.base import ADAPTERS
-    from otoscribe.model.encoders.base import ENCODERS
-    from otoscribe.model.words.base import WORDS
-    from otoscribe.train.run import read_settings
-
-    shown = next(block for block in blocks("json") if '"training"' in block)
-    assert read_settings(shown, Path("README.md")).training.seed == 1
-    for name in (*ENCODERS, *ADAPTERS, *WORDS):
-        assert f"`{name}`" in README
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_make_targets_exist(page: Path) -> None:
-    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
-    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    named = set(re.findall(r"(?:^ *|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), re.MULTILINE))
-    assert named <= targets
-
-
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_and_modules_lead_somewhere(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        if not target.startswith("https://"):
-            assert (page.parent / target).exists(), target
-    for module in re.findall(r"`((?!runs/)(?:[a-z]+)/[a-z_/]*(?:\.py)?)`", text):
-        assert (PROJECT / module).exists() or (PROJECT / "src" / "otoscribe" / module).exists(), module
-
-
-def test_pages_are_found() -> None:
-    names = {name_of(page) for page in PAGES}
-    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"} <= names
-    assert sum(name.startswith("docs/decisions/") for name in names) >= 9
+def test_every_reason_not_to_run_or_check_a_block_is_of_use() -> None:
+    blocks = [block for page in SHOWING for block in blocks_of(page)]
+    for words in NOT_RUN:
+        assert any(words in block.text for block in blocks if block.language in ("sh", "console")), words
+    for language in NOT_CHECKED:
+        assert any(block.language == language for block in blocks), language
