@@ -32,7 +32,7 @@ ROOMS = {
     "model.words": "base random",
     "model ": "decoder caption_model torch_stepper",
     "train": "store batches run history trainer few_bits export",
-    "cli": "terminal output formats caption score metrics train export main",
+    "cli": "terminal options output formats caption score metrics train export main",
     " ": "__main__",
 }
 STAGES = [

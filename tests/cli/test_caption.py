@@ -19,6 +19,7 @@ import typer
 from otoscribe.cli import main as command
 from otoscribe.cli import terminal
 from otoscribe.errors import RunError
+from otoscribe.listen.captioner import Captioner
 from support.recordings import BROKEN, broken
 from support.tiny_bundle import write_tiny_bundle
 
@@ -86,7 +87,7 @@ def test_candidates_are_numbered(run: Run, recording: Path) -> None:
 
 
 def test_json_is_one_array_with_errors_in_it(run: Run, recording: Path) -> None:
-    outcome = run("--json", recording, "missing.wav", recording, "--candidates", "2")
+    outcome = run("--format", "json", recording, "missing.wav", recording, "--candidates", "2")
     first, failed, last = json.loads(outcome.out)
     assert outcome.code == 1
     assert first == last
@@ -102,13 +103,35 @@ def test_json_is_one_array_with_errors_in_it(run: Run, recording: Path) -> None:
 
 
 def test_json_stays_an_array_when_nothing_worked(run: Run) -> None:
-    outcome = run("--json", "missing.wav")
+    outcome = run("--format", "json", "missing.wav")
     assert [list(entry) for entry in json.loads(outcome.out)] == [["file", "error"]]
+
+
+def test_json_lines_are_the_objects_of_the_array(run: Run, recording: Path) -> None:
+    arguments = [recording, "missing.wav", recording, "--candidates", "2"]
+    array, lines = run("--format", "json", *arguments), run("--format", "jsonl", *arguments)
+    assert lines.out.endswith("}\n")
+    assert [json.loads(line) for line in lines.out.splitlines()] == json.loads(array.out)
+    assert (lines.code, lines.err) == (array.code, array.err)
+
+
+def test_threads_are_passed_on(run: Run, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    opened = Captioner.__init__
+
+    def counted(self: Captioner, model: str, threads: int | None) -> None:
+        asked.append(threads)
+        opened(self, model, threads)
+
+    monkeypatch.setattr(Captioner, "__init__", counted)
+    outputs = {run(recording, *threads).out for threads in ([], ["--threads", "1"], ["--threads", "2"])}
+    assert asked == [None, 1, 2]
+    assert len(outputs) == 1
 
 
 def test_csv_columns_and_line_ends(run: Run, recording: Path, tmp_path: Path) -> None:
     odd = write(tmp_path / 'a "b", c.wav')
-    outcome = run("--csv", recording, odd, "missing.wav", "--candidates", "2")
+    outcome = run("--format", "csv", recording, odd, "missing.wav", "--candidates", "2")
     assert outcome.code == 1
     assert outcome.out.startswith("file,caption,log_probability,confidence,seconds,rank,error\r\n")
     assert outcome.out.count("\r\n") == outcome.out.count("\n") == 6
@@ -125,7 +148,7 @@ def test_csv_columns_and_line_ends(run: Run, recording: Path, tmp_path: Path) ->
     assert float(rows[0]["log_probability"]) < 0 < float(rows[0]["confidence"]) <= 1
 
 
-@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+@pytest.mark.parametrize("form", [[], ["--format", "json"], ["--format", "jsonl"], ["--format", "csv"]])
 def test_output_file_holds_what_would_be_printed(
     run: Run, recording: Path, tmp_path: Path, form: list
 ) -> None:
@@ -139,14 +162,12 @@ def test_output_file_holds_what_would_be_printed(
 def test_output_is_written_whole_or_not_at_all(
     run: Run, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from otoscribe.listen.captioner import Captioner
-
     def fail(*_: object) -> None:
         raise RunError("Something broke.")
 
     target = tmp_path / "captions.txt"
     target.write_text("old")
-    monkeypatch.setattr(Captioner, "_decoded", fail)
+    monkeypatch.setattr(Captioner, "decode", fail)
     assert run(recording, "--output", target).code == 1
     assert target.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["captions.txt", "rain.wav"]
@@ -163,7 +184,7 @@ def test_output_that_cannot_be(run: Run, recording: Path, tmp_path: Path, target
     assert recording.read_bytes() == before
 
 
-@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+@pytest.mark.parametrize("form", [[], ["--format", "json"], ["--format", "jsonl"], ["--format", "csv"]])
 def test_output_replaces_an_earlier_output(run: Run, recording: Path, tmp_path: Path, form: list) -> None:
     target = tmp_path / "captions.txt"
     assert run(*form, recording, recording, "--output", target).code == 0
@@ -200,7 +221,7 @@ def test_text_without_a_caption_replaces_nothing(run: Run, tmp_path: Path) -> No
     target.write_text("old")
     assert run("missing.wav", "--output", target).code == 1
     assert target.read_text() == "old"
-    assert run("--json", "missing.wav", "--output", target).code == 1
+    assert run("--format", "json", "missing.wav", "--output", target).code == 1
     assert "error" in json.loads(target.read_text())[0]
 
 
@@ -302,7 +323,9 @@ def test_warnings_of_c_libraries_are_not_shown(run: Run, tmp_path: Path) -> None
     ("arguments", "said"),
     [
         ([], "Missing argument"),
-        (["--json", "--csv", "x.wav"], "exclude each other"),
+        (["--format", "xml", "x.wav"], "'xml' is not one of 'text', 'json', 'jsonl', 'csv'"),
+        (["--threads", "0", "x.wav"], "--threads"),
+        (["--threads", "1.5", "x.wav"], "--threads"),
         (["--beam", "0", "x.wav"], "beam must be"),
         (["--beam", "many", "x.wav"], "beam"),
         (["--candidates", "0", "x.wav"], "candidates must be"),
@@ -449,11 +472,11 @@ def test_odd_names_survive_the_whole_way(tiny: Path, tmp_path: Path) -> None:
     for name in names:
         write(tmp_path / os.fsdecode(name))
     environment = os.environ | {"PYTHONUTF8": "1"}
-    done = otoscribe(tiny, "--csv", "--", *names, cwd=tmp_path, env=environment)
+    done = otoscribe(tiny, "--format", "csv", "--", *names, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
     rows = csv.reader(io.StringIO(done.stdout.decode("utf-8", "surrogateescape"), newline=""))
     assert [os.fsencode(row[0]) for row in rows][1:] == names
-    done = otoscribe(tiny, "--json", "--", *names, cwd=tmp_path, env=environment)
+    done = otoscribe(tiny, "--format", "json", "--", *names, cwd=tmp_path, env=environment)
     assert [os.fsencode(entry["file"]) for entry in json.loads(done.stdout)] == names
     done = otoscribe(tiny, "--", *names, cwd=tmp_path, env=environment)
     assert [line.split(b": ")[0] for line in done.stdout.splitlines()] == [*names[:3], b"line\\nend.wav"]

@@ -29,11 +29,17 @@ def score(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["score", *map(str, arguments)])
 
 
-def test_the_table_and_both_files(tables: tuple[str, str], tmp_path: Path) -> None:
-    as_json, per_clip = tmp_path / "scores.json", tmp_path / "clips.csv"
-    ran = score(*tables, "--metrics", WITHOUT_JAVA, "--json", as_json, "--per-clip", per_clip)
+def test_the_report_and_the_clips(tables: tuple[str, str], tmp_path: Path) -> None:
+    output, per_clip = tmp_path / "scores", tmp_path / "clips.csv"
+    ran = score(*tables, "--metrics", WITHOUT_JAVA, "--per-clip", per_clip)
     assert (ran.exit_code, ran.stderr) == (0, "")
-    document = json.loads(as_json.read_text("utf-8"))
+    as_json = score(*tables, "--metrics", WITHOUT_JAVA, "--format", "json")
+    assert (as_json.exit_code, as_json.stderr) == (0, "")
+    document = json.loads(as_json.stdout)
+    for printed, form in ((ran.stdout, "text"), (as_json.stdout, "json")):
+        written = score(*tables, "--metrics", WITHOUT_JAVA, "--format", form, "-o", output)
+        assert (written.exit_code, written.stdout, written.stderr) == (0, "", "")
+        assert output.read_text("utf-8") == printed
     with per_clip.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["file_name", *WITHOUT_JAVA.split(",")]
@@ -71,11 +77,11 @@ def test_a_missing_metric_is_named_with_its_reason_and_has_empty_cells(
 
     for metric in ("Spice", "Meteor", "Fense"):
         monkeypatch.setattr(evaluation, metric, Broken)
-    as_json, per_clip = tmp_path / "scores.json", tmp_path / "clips.csv"
-    ran = score(*tables, "--json", as_json, "--per-clip", per_clip)
+    per_clip = tmp_path / "clips.csv"
+    ran = score(*tables, "--per-clip", per_clip)
     assert ran.exit_code == 0  # nobody asked for it by name
     assert "missing: meteor, spice, spider, spider_fl, fense. It is not installed.\\x1b[31m\n" in ran.stdout
-    document = json.loads(as_json.read_text("utf-8"))
+    document = json.loads(score(*tables, "--format", "json").stdout)
     assert set(document["missing"]) == {"meteor", "spice", "spider", "spider_fl", "fense"}
     assert set(document["scores"]) == set(WITHOUT_JAVA.split(","))
     with per_clip.open(encoding="utf-8", newline="") as file:
@@ -166,9 +172,10 @@ def test_bad_tables_end_in_one_sentence(tables: tuple[str, str], candidates: str
     [
         (["--metrics", "spidr"], "Did you mean 'spider'?"),
         (["--metrics", ""], "There is no metric named ''"),
-        (["--json", "folder/"], "is a folder"),
+        (["--output", "folder/"], "is a folder"),
+        (["--format", "csv"], "'csv' is not one of 'text', 'json'"),
         (["--per-clip", "CANDIDATES"], "is also read"),
-        (["--json", "x.txt", "--per-clip", "x.txt"], "two files"),
+        (["-o", "x.txt", "--per-clip", "x.txt"], "two files"),
     ],
 )
 def test_misuse(tables: tuple[str, str], arguments: list[Any], message: str) -> None:
@@ -181,7 +188,7 @@ def test_misuse(tables: tuple[str, str], arguments: list[Any], message: str) -> 
 
 def test_a_file_that_cannot_be_written_costs_no_scores(tables: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    ran = score(*tables, "--metrics", "cider_d", "--json", tmp_path / "file" / "scores.json")
+    ran = score(*tables, "--metrics", "cider_d", "--output", tmp_path / "file" / "scores.json")
     assert ran.exit_code != 0
     assert "cannot be written" in ran.stderr
 
@@ -193,10 +200,9 @@ def test_a_reader_that_went_away_costs_no_file(
         raise BrokenPipeError
 
     monkeypatch.setattr("otoscribe.cli.score._table", gone)
-    as_json, per_clip = tmp_path / "scores.json", tmp_path / "clips.csv"
-    ran = score(*tables, "--metrics", "cider_d", "--json", as_json, "--per-clip", per_clip)
+    per_clip = tmp_path / "clips.csv"
+    ran = score(*tables, "--metrics", "cider_d", "--per-clip", per_clip)
     assert ran.exit_code == 141
-    assert json.loads(as_json.read_text("utf-8"))["scores"]
     assert per_clip.exists()
 
 
@@ -207,8 +213,7 @@ def test_a_full_disk_costs_no_table(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("otoscribe.cli.output.written_whole", full)
-    for option in ("--json", "--per-clip"):
-        ran = score(*tables, "--metrics", "cider_d", option, tmp_path / "scores")
-        assert ran.exit_code == 1
-        assert "cannot be written: no space left on device" in ran.stderr
-        assert "cider_d" in ran.stdout
+    ran = score(*tables, "--metrics", "cider_d", "--per-clip", tmp_path / "scores")
+    assert ran.exit_code == 1
+    assert "cannot be written: no space left on device" in ran.stderr
+    assert "cider_d" in ran.stdout

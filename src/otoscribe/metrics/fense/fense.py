@@ -78,13 +78,8 @@ class Fense:
             progress: told what is read, how many distinct texts of it are done, and how many there are.
 
         Raises:
-            UsageError: there is no clip, or a clip has no reference.
             MetricError: PyTorch or transformers is not installed.
         """
-        if not references:
-            raise UsageError("FENSE needs references of at least one clip.")
-        if any(isinstance(texts, str) or not texts for texts in references):
-            raise UsageError("FENSE needs a list of at least one reference for each clip.")
         networks.require_packages()
         self._references = [list(texts) for texts in references]
         self._progress = progress

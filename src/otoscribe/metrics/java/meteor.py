@@ -105,12 +105,10 @@ class Meteor:
             references: clips x references x tokens; one or more each, they may differ in number.
 
         Raises:
-            UsageError: there is no clip, a clip has no reference, there are more or fewer captions than
-                clips, or a text stands where tokens should.
+            UsageError: there are more or fewer captions than clips, or a text stands where tokens should.
             MetricError: the program is not installed, or fails.
         """
         self._closed = False
-        ngrams.flattened(references)
         ngrams.require_one_each(candidates, len(references))
         questions = [
             " ||| ".join(["SCORE", *map(_text, texts), _text(candidate)])

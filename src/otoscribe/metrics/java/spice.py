@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from otoscribe.errors import MetricError, UsageError
+from otoscribe.errors import MetricError
 from otoscribe.files import sha256
 from otoscribe.metrics.java import runtime
 from otoscribe.metrics.java.answers import AnswerCache, cached_answers
@@ -71,10 +71,7 @@ class Spice:
 
         Raises:
             MetricError: packages or files are missing, a caption is too long, or the program failed.
-            UsageError: the numbers of candidates and references differ, or a caption has no reference.
         """
-        if len(candidates) != len(references) or not all(references):
-            raise UsageError("SPICE needs one set of at least one reference for each candidate.")
         of_candidates = [" ".join(tokens) for tokens in candidates]
         of_references = [[" ".join(tokens) for tokens in texts] for texts in references]
         captions = [*of_candidates, *chain.from_iterable(of_references)]

@@ -1,0 +1,41 @@
+"""Options that mean the same in every command that has them."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class TextOrJson(StrEnum):
+    """How a report is written that is no list."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+OutputFile = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write to this file, in one piece.",
+        show_default="the terminal",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Processor threads.", show_default="all")
+]
+Beam = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Hypotheses kept while searching.", show_default="the model's own"),
+]

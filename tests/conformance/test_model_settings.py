@@ -1,0 +1,189 @@
+"""Every field of every settings class changes what is computed: a field that is read nowhere fails here.
+
+A new field, or a new variant's, fails until `OTHER` has a second value for it.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from otoscribe.model.adapters.base import ADAPTERS, AdapterSettings
+from otoscribe.model.caption_model import CaptionModel, ModelSettings
+from otoscribe.model.decoder import Decoder, DecoderSettings
+from otoscribe.model.encoders.base import ENCODERS, FORMULA, EncoderSettings, load_encoder
+from otoscribe.model.words.base import WORDS, WordSettings
+from otoscribe.search.beam import search
+from otoscribe.search.options import Search
+from otoscribe.settings import Frozen
+from otoscribe.text.vocabulary import START, Vocabulary
+from support.encoders import random_encoder
+from support.table_stepper import TableStepper, random_table
+
+WIDTH = 16
+VOCABULARY = Vocabulary.from_captions(["a dog barks while rain falls on the roof"])
+HISTORY = torch.tensor([[START, 4, 5, 6], [START, 7, 8, 9]])
+
+OTHER: dict[str, Any] = {
+    # encoders
+    "overlap": 0.5,
+    "output": "scores",
+    "weights": FORMULA,
+    # adapters and decoder
+    "d_model": 24,
+    "heads": 3,
+    "head_dim": 12,
+    "ff": 40,
+    "dropout": 0.5,
+    "positions": False,
+    "hidden": 40,
+    "sets": 40,
+    "styles": 3,
+    "blocks": 2,
+    "tied": True,
+    # words
+    "width": 24,
+    "spread": 0.5,
+    "tuned": False,
+    # search
+    "beam": 1,
+    "candidates": 3,
+    "maximum_words": 3,
+    "minimum_words": 6,
+    "length_normalisation": 1.0,
+    "no_repeat": 1,
+    # the whole model
+    "encoder": ENCODERS["yamnet"].Settings(name="yamnet", output="logits"),
+    "adapter": ADAPTERS["mlp"].Settings(name="mlp"),
+    "words": WORDS["random"].Settings(name="random"),
+    "decoder": DecoderSettings(d_model=WIDTH, blocks=2),
+}
+"""By field: a value that is not the one in `BASES`, nor an encoder's default."""
+
+BASES: list[Frozen] = [
+    *(ADAPTERS[name].Settings(name=name) for name in ADAPTERS),
+    *(WORDS[name].Settings(name=name) for name in WORDS),
+    DecoderSettings(d_model=WIDTH, heads=2, head_dim=8),
+    Search(),
+    ModelSettings(
+        encoder=ENCODERS["yamnet"].Settings(name="yamnet"),
+        adapter=ADAPTERS["identity"].Settings(name="identity"),
+        words=WORDS["random"].Settings(name="random", width=12),
+        decoder=DecoderSettings(d_model=WIDTH),
+    ),
+]
+"""What is changed, one field at a time."""
+
+
+def fields_of(settings: Frozen) -> Iterator[tuple[Frozen, str]]:
+    """Yield every field but the variant's name."""
+    yield from ((settings, field) for field in type(settings).model_fields if field != "name")
+
+
+def title(value: Any) -> str:
+    return value if isinstance(value, str) else type(value).__name__
+
+
+def trained(module: nn.Module, compute: Callable[[], Tensor]) -> Iterator[Any]:
+    """Yield everything that one step of training shows of a module."""
+    torch.manual_seed(2)
+    output = compute()
+    if output.requires_grad:
+        output.sin().sum().backward()
+    yield output.detach()
+    for name, weight in module.named_parameters():
+        yield from (name, weight.requires_grad, weight.detach(), weight.grad)
+    for name, value in module.named_buffers():
+        yield from (name, value)
+
+
+def of_encoder(settings: EncoderSettings, folder: Path) -> Iterator[Any]:
+    encoder = load_encoder(settings, folder)
+    waveforms = 0.1 * torch.randn(1, 2 * encoder.spec.sample_rate)
+    yield encoder.features(waveforms)
+    yield encoder.times(waveforms.shape[1])
+
+
+def of_adapter(settings: Any) -> Iterator[Any]:
+    variant = ADAPTERS[settings.name]
+    features = torch.rand(2, 5, variant.input_width or 12)
+    adapter = variant(settings, features.shape[2])
+    yield from trained(adapter, lambda: adapter(features, None).memory)
+
+
+def of_words(settings: Any) -> Iterator[Any]:
+    words = WORDS[settings.name](settings, VOCABULARY.words)
+    yield from trained(words, lambda: words(HISTORY))
+
+
+def of_decoder(settings: DecoderSettings) -> Iterator[Any]:
+    words, memory, table = torch.randn(2, 4, WIDTH), torch.randn(2, 5, WIDTH), torch.randn(9, WIDTH)
+    decoder = Decoder(settings, WIDTH, WIDTH, 9)
+    yield from trained(
+        decoder,
+        lambda: decoder.logits(
+            decoder(words, *decoder.memory_cache(memory), None, torch.tensor([0, 1])), table
+        ),
+    )
+
+
+def of_search(settings: Search) -> Iterator[Any]:
+    yield search(TableStepper(random_table(3, vocabulary=9), list(range(20))), settings)
+
+
+def of_model(settings: ModelSettings) -> Iterator[Any]:
+    model = CaptionModel(settings, VOCABULARY)
+    features = torch.rand(2, 5, settings.feature_width)
+    yield from trained(model, lambda: model.log_probabilities(features, None, HISTORY, torch.tensor([0, 1])))
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)
+
+
+def assert_it_matters(settings: Frozen, field: str, compute: Callable[[Any], Iterator[Any]]) -> None:
+    """Compare what two settings that differ in one field compute, all else alike."""
+    assert field in OTHER, f"Add another value of {type(settings).__name__}.{field} to OTHER."
+    changed = settings.model_copy(update={field: OTHER[field]})
+    assert changed != settings
+    found = []
+    for one in (settings, changed, settings):
+        torch.manual_seed(1)
+        found.append(list(compute(one)))
+    before, after, again = found
+    assert all(map(same, before, again))
+    assert len(before) != len(after) or not all(map(same, before, after))
+
+
+COMPUTE: dict[type[Frozen], Callable[[Any], Iterator[Any]]] = {
+    AdapterSettings: of_adapter,
+    WordSettings: of_words,
+    DecoderSettings: of_decoder,
+    Search: of_search,
+    ModelSettings: of_model,
+}
+
+
+@pytest.mark.parametrize(("settings", "field"), list(chain(*map(fields_of, BASES))), ids=title)
+def test_a_field_changes_what_is_computed(settings: Frozen, field: str) -> None:
+    (compute,) = (compute for kind, compute in COMPUTE.items() if isinstance(settings, kind))
+    assert_it_matters(settings, field, compute)
+
+
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_a_field_changes_what_an_encoder_hears(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, state = ENCODERS[name], random_encoder(name).state_dict()
+    monkeypatch.setattr(kind, "state_of", lambda self, files: state)
+    for file in kind.spec.files[0]:
+        (tmp_path / file.name).write_bytes(b"read as random weights")
+    for settings, field in fields_of(kind.Settings(name=name)):
+        assert_it_matters(settings, field, partial(of_encoder, folder=tmp_path))
