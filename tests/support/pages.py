@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ PAGES = {
 }
 """Text by name: "docs/scoring.md"."""
 
+NEWLINE = "\n"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r"# ([\w./-]+\.\w+)\n")
 
@@ -39,31 +39,38 @@ class Block:
         return TITLE.sub("", self.text, count=1)
 
 
-def blocks_of(page: str) -> Iterator[Block]:
+def blocks_of(page: str) -> list[Block]:
+    """Return the blocks of a page, in their order."""
     text = PAGES[page]
-    for found in FENCE.finditer(text):
-        line = text.count("\n", 0, found.start()) + 1
-        yield Block(f"{page}:{line}", found[1], found[2])
+    return [
+        Block(f"{page}:{text.count(NEWLINE, 0, found.start()) + 1}", found[1], found[2])
+        for found in FENCE.finditer(text)
+    ]
 
 
 def lines_of(block: Block) -> list[str]:
     """Return the commands of a shell block, those of several lines as one, without comments."""
-    joined = block.text.replace("\\\n", " ")
+    lines = block.text.replace("\\\n", " ").splitlines()
     if block.language == "console":
-        lines = [line.removeprefix("$ ") for line in joined.splitlines() if line.startswith("$ ")]
-    else:
-        lines = joined.splitlines()
+        lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def arguments_of(line: str) -> list[str]:
-    """Return what a command is given, without what its shell does with what it prints."""
-    parts = shlex.split(line, comments=True)
-    ends = [place for place, part in enumerate(parts) if part in (">", "|", "&&")]
-    return parts[: min(ends, default=len(parts))]
+def commands_of(page: str) -> list[list[str]]:
+    """Return what every `otoscribe ...` in the shell blocks of a page is given."""
+    shell = (block for block in blocks_of(page) if block.language in ("sh", "console"))
+    lines = (line for block in shell for line in lines_of(block))
+    return [_arguments(line) for line in lines if line.startswith("otoscribe ")]
 
 
-def mentions(page: str) -> list[list[str]]:
-    """Return every `otoscribe ...` of a page that stands in backticks, as arguments, for what it names."""
+def mentions_in(page: str) -> list[list[str]]:
+    """Return what every `otoscribe ...` in backticks is given; it may lack what the command needs."""
     spans = re.findall(r"`(otoscribe [a-z][^`]*)`", FENCE.sub("", PAGES[page]))
-    return [arguments_of(" ".join(span.split())) for span in spans]
+    return [_arguments(span) for span in spans]
+
+
+def _arguments(line: str) -> list[str]:
+    """Split a command; what its shell does with what it prints is no part of it."""
+    parts = shlex.split(line, comments=True)
+    ends = [place for place, part in enumerate(parts) if part in (">", "|")]
+    return parts[1 : min(ends, default=len(parts))]
