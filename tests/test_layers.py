@@ -4,6 +4,8 @@ import ast
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 # Every file of the package, in the order in which data flows.
 ROOMS = {
     "": "version errors settings registry files progress",
-    "fetch": "remote published",
+    "fetch": "remote published assets",
     "audio": "waveform sndfile reading",
     "text": "vocabulary names layout json_rows rows tables",
     "datasets": "folder",
@@ -31,8 +33,8 @@ ROOMS = {
     "model.adapters": "base identity mlp attention label_set",
     "model.words": "base random",
     "model ": "decoder caption_model torch_stepper",
-    "train": "store batches run history trainer few_bits export",
-    "cli": "terminal options output formats caption score metrics train export main",
+    "train": "settings store batches run history trainer experiment evaluate few_bits export",
+    "cli": "terminal options output formats caption score get train evaluate export main",
     " ": "__main__",
 }
 STAGES = [
@@ -97,15 +99,16 @@ class Imports(ast.NodeVisitor):
             self.generic_visit(node)
 
 
+# Texts are read once for all the tests that differ in another file.
 @cache
-def parsed(text: str) -> ast.Module:
-    """Parse a file's text, once for all the copies of the package that differ in another file."""
-    return ast.parse(text)
+def imports_of(text: str) -> list[tuple[str, list[str], bool]]:
+    return Imports(ast.parse(text)).found
 
 
-def is_a_docstring(path: Path) -> bool:
+@cache
+def is_a_docstring(text: str) -> bool:
     """Tell whether a file holds a docstring and nothing else, as the `__init__.py` of a room does."""
-    body = parsed(path.read_text("utf-8")).body
+    body = ast.parse(text).body
     return len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
 
 
@@ -116,12 +119,12 @@ def problems_of(package: Path) -> list[str]:
         if module and module not in STAGES:
             if path.name != "__init__.py":
                 problems.append(f"{module} is missing from ROOMS")
-            elif not is_a_docstring(path):
+            elif not is_a_docstring(path.read_text("utf-8")):
                 problems.append(f"{module} has more than a docstring in its __init__.py")
             continue
         here = STAGES.index(module) if module else len(STAGES)
         learning = within(module, "model") or within(module, "train")
-        for source, names, at_import in Imports(parsed(path.read_text("utf-8"))).found:
+        for source, names, at_import in imports_of(path.read_text("utf-8")):
             # A name taken from a package may be one of its files: then the package's own file is no matter.
             inner = {f"{source}.{name}" for name in names}
             files = {name for name in inner if name.removeprefix("otoscribe.") in modules}
@@ -140,6 +143,25 @@ def problems_of(package: Path) -> list[str]:
                 if inside != target and inside in STAGES and STAGES.index(inside) > here:
                     problems.append(f"{module} imports {inside}, which comes after it")
     return problems
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the package."""
+    folder = tmp_path_factory.mktemp("copy") / "otoscribe"
+    return shutil.copytree(PACKAGE, folder, ignore=lambda _, names: {"bundled", "__pycache__"})
+
+
+@contextmanager
+def planted(package: Path, file: str, line: str) -> Iterator[None]:
+    """Add a line to a file, new or old, for a while."""
+    path = package / file
+    before = path.read_text("utf-8") if path.exists() else None
+    path.write_text(f"{before or ''}\n{line}\n", encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.unlink() if before is None else path.write_text(before, encoding="utf-8")
 
 
 def test_no_arrow_turns_back() -> None:
@@ -197,13 +219,9 @@ def test_listening_loads_nothing_of_learning() -> None:
         ("metrics/bleu.py", "from otoscribe import model", "imports otoscribe.model when it is imported"),
     ],
 )
-def test_a_planted_fault_is_found(tmp_path: Path, file: str, line: str, problem: str) -> None:
-    package = shutil.copytree(
-        PACKAGE, tmp_path / "otoscribe", ignore=lambda _, names: {"bundled", "__pycache__"}
-    )
-    with (package / file).open("a", encoding="utf-8") as planted:
-        planted.write(f"\n{line}\n")
-    found = problems_of(package)
+def test_a_planted_fault_is_found(package: Path, file: str, line: str, problem: str) -> None:
+    with planted(package, file, line):
+        found = problems_of(package)
     module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     assert any(text.startswith(f"{module} {problem}") for text in found), found
 
@@ -217,19 +235,15 @@ def test_a_planted_fault_is_found(tmp_path: Path, file: str, line: str, problem:
         ("files.py", "import onnxruntime, torchless"),
     ],
 )
-def test_what_is_allowed_is_not_reported(tmp_path: Path, file: str, line: str) -> None:
-    package = shutil.copytree(
-        PACKAGE, tmp_path / "otoscribe", ignore=lambda _, names: {"bundled", "__pycache__"}
-    )
+def test_what_is_allowed_is_not_reported(package: Path, file: str, line: str) -> None:
     before = problems_of(package)
-    with (package / file).open("a", encoding="utf-8") as added:
-        added.write(f"\n{line}\n")
-    assert problems_of(package) == before
+    with planted(package, file, line):
+        assert problems_of(package) == before
 
 
-def test_a_vanished_stage_is_found(tmp_path: Path) -> None:
-    package = shutil.copytree(
-        PACKAGE, tmp_path / "otoscribe", ignore=lambda _, names: {"bundled", "__pycache__"}
-    )
-    (package / "search" / "beam.py").unlink()
-    assert "ROOMS lists search.beam, which does not exist" in problems_of(package)
+def test_a_vanished_stage_is_found(package: Path) -> None:
+    stage = package / "search" / "beam.py"
+    stage.rename(package / "search" / "beam.txt")
+    found = problems_of(package)
+    (package / "search" / "beam.txt").rename(stage)
+    assert "ROOMS lists search.beam, which does not exist" in found

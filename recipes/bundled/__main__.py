@@ -25,35 +25,37 @@ from torch import Tensor
 
 from otoscribe.files import write_text
 from otoscribe.listen.captioner import BUNDLED, Captioner
-from otoscribe.model.adapters.label_set import CLASSES, LabelSet
-from otoscribe.model.caption_model import CaptionModel, EncoderSettings, ModelSettings
+from otoscribe.model.adapters.label_set import CLASSES, LabelSet, LabelSetSettings
+from otoscribe.model.caption_model import CaptionModel, ModelSettings
 from otoscribe.model.decoder import DecoderSettings
-from otoscribe.model.encoders.yamnet import Yamnet
-from otoscribe.model.encoders.yamnet_voice import YamnetVoice
-from otoscribe.model.words.random import RandomWords
-from otoscribe.search.beam import Search
+from otoscribe.model.encoders.base import load_encoder, weights_of
+from otoscribe.model.encoders.yamnet import YamnetSettings
+from otoscribe.model.encoders.yamnet_voice import YamnetVoiceSettings
+from otoscribe.model.words.random import RandomSettings
+from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.export import export
 from otoscribe.train.history import Epoch
-from otoscribe.train.run import RunSettings, TrainingSettings, load_run, load_tensors, save_tensors
-from otoscribe.train.trainer import RuntimeSettings, train
+from otoscribe.train.run import load_run, load_tensors, save_tensors
+from otoscribe.train.settings import DataSettings, ExperimentSettings, TrainingSettings
+from otoscribe.train.trainer import Experiment, RuntimeSettings, train
 from recipes.bundled import calibrate, card, corpus, evaluate, examples, lexicon
 from recipes.bundled.channel import Channel
 from recipes.bundled.examples import Example
 from recipes.bundled.label_sets import adapter_of, fit_sets, sets_of
-from recipes.bundled.learn import LabelledCaptions
+from recipes.bundled.learn import LabelledCaptions, fingerprint
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.listener import Listener
 from recipes.bundled.recordings import class_similarity, encoder_outputs, unlabelled
 
 NAME = "otoscribe-small-1"
 MODEL = ModelSettings(
-    encoder=EncoderSettings(name="yamnet_voice", overlap=0.5, output="hearing"),
-    adapter=LabelSet.Settings(),
-    words=RandomWords.Settings(width=192, spread=0.05),
+    encoder=YamnetVoiceSettings(overlap=0.5),
+    adapter=LabelSetSettings(),
+    words=RandomSettings(width=192, spread=0.05),
     decoder=DecoderSettings(d_model=192, heads=4, head_dim=48, ff=768, tied=True),
 )
-"""The model; how many label sets there are follows from the captions."""
+"""The model; how many label sets there are follows from the captions, the encoder's weights from its file."""
 TRAINING = TrainingSettings(
     learning_rate=2e-3,
     beta2=0.98,
@@ -101,6 +103,7 @@ class Recipe:
         self.work = work
         self.runtime = runtime
         self.began = time.monotonic()
+        self.weights = data / "weights"
         self.classes = {mid: index for index, mid in enumerate(corpus.class_names(data))}
         work.mkdir(parents=True, exist_ok=True)
 
@@ -115,18 +118,23 @@ class Recipe:
         held_out = examples.make(corpus.audiocaps(self.data, "val"), self.classes, lexis, 0)
         words = (example.caption for example in training)
         vocabulary = Vocabulary.from_captions(words, TRAINING.minimum_count)
-        shape = LabelSet.Settings(sets=len(sets_of(training)))
-        settings = RunSettings(model=MODEL.model_copy(update={"adapter": shape}), training=TRAINING)
-        adapter = LabelSet(shape, MODEL.encoder.width)
+        shape = LabelSetSettings(sets=len(sets_of(training)))
+        adapter = LabelSet(shape, MODEL.feature_width)
         fit_sets(adapter, training)
         listener = Listener(adapter, Channel(self.similarity()))
         known, unseen = (LabelledCaptions(part, vocabulary, listener) for part in (training, held_out))
-        learned = self.learn(settings, vocabulary, known, unseen)
+        encoder = load_encoder(MODEL.encoder, self.weights)
+        with_weights = MODEL.encoder.model_copy(update={"weights": weights_of(encoder)})
+        settings = ExperimentSettings(
+            data=DataSettings(fingerprint=fingerprint(known, unseen)),
+            model=MODEL.model_copy(update={"encoder": with_weights, "adapter": shape}),
+            training=TRAINING,
+        )
+        learned = self.learn(Experiment(settings, vocabulary, known, unseen), unseen)
         recordings = corpus.pairs(self.data)
-        encoder = YamnetVoice.load(self.data / "weights" / "yamnet.tflite", overlap=0.5)
-        heard = encoder_outputs(encoder, [pair.path for pair in recordings], MODEL.encoder.output)
+        heard = encoder_outputs(encoder, [pair.path for pair in recordings])
         labels = calibrate.labels(self.data, recordings, self.classes, lexis)
-        run, model = self.assemble(learned, training, encoder, heard, labels)
+        run, model = self.assemble(learned, training, heard, labels)
         unnamed = self.export(run, None)
         table = self.evaluate(unnamed, model, vocabulary, heard, labels, lexis, training, held_out)
         text = card.text(
@@ -162,23 +170,18 @@ class Recipe:
         """Measure which classes YAMNet confuses, on real recordings."""
         path = self.work / "similarity.safetensors"
         if not path.is_file():
-            teacher = Yamnet.load(self.data / "weights" / "yamnet.tflite", overlap=0.5)
-            clips = encoder_outputs(teacher, unlabelled(self.data), "logits")
+            teacher = load_encoder(YamnetSettings(overlap=0.5, output="logits"), self.weights)
+            clips = encoder_outputs(teacher, unlabelled(self.data))
             save_tensors(path, {"similarity": torch.from_numpy(class_similarity(clips))}, {})
             self.log("similarity: measured")
         similarity: NDArray[np.float32] = load_tensors(path)[0]["similarity"].numpy()
         return similarity
 
-    def learn(
-        self,
-        settings: RunSettings,
-        vocabulary: Vocabulary,
-        known: LabelledCaptions,
-        unseen: LabelledCaptions,
-    ) -> Path:
+    def learn(self, experiment: Experiment, unseen: LabelledCaptions) -> Path:
         """Train adapter, words and decoder, and return the run's folder."""
-        self.log(f"learn: {known.pairs} captions, {len(vocabulary)} words")
-        run = train(settings, vocabulary, known, unseen, self.work / "runs", self.runtime, report=self.epoch)
+        vocabulary = experiment.vocabulary
+        self.log(f"learn: {experiment.training.pairs} captions, {len(vocabulary)} words")
+        run = train(experiment, self.work / "runs", self.runtime, self.epoch)
         model = load_run(run)[0]
         for name, search in SEARCHES.items():
             clean, channel = evaluate.held_out_scores(model, unseen, vocabulary, search)
@@ -196,7 +199,6 @@ class Recipe:
         self,
         learned: Path,
         training: Sequence[Example],
-        encoder: YamnetVoice,
         heard: Sequence[Tensor],
         labels: dict[int, tuple[int, ...]],
     ) -> tuple[Path, CaptionModel]:
@@ -204,7 +206,6 @@ class Recipe:
         model = load_run(learned)[0]
         fit_sets(adapter_of(model), training)
         calibrate.fit(adapter_of(model), [heard[i] for i in labels], list(labels.values()))
-        model.encoder = encoder
         run = self.work / "run"
         for name in ("settings.json", "vocabulary.json", "log.csv", "done"):
             write_text(run / name, (learned / name).read_text(encoding="utf-8"))
@@ -215,7 +216,7 @@ class Recipe:
         """Export the run as a bundle with a card."""
         bundle = self.work / NAME
         shutil.rmtree(bundle, ignore_errors=True)
-        difference = export(run, bundle, search=SEARCH, card=card, float16=True)
+        difference = export(run, bundle, search=SEARCH, card=card, float16=True, weights=self.weights)
         self.log(f"export: log-probabilities differ by {difference:.1e}")
         return bundle
 

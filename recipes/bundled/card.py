@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from otoscribe.model.adapters.label_set import LabelSet
+from otoscribe.model.adapters.label_set import LabelSetSettings
 from otoscribe.train.history import best_epoch, read_log
-from otoscribe.train.run import RunSettings
+from otoscribe.train.settings import ExperimentSettings
 from recipes.bundled.corpus import Pair
 from recipes.bundled.examples import Example
 
@@ -26,7 +26,7 @@ def text(
     held_out: Sequence[Example],
     recordings: Sequence[Pair],
     labelled: int,
-    settings: RunSettings,
+    settings: ExperimentSettings,
     log: Path,
     table: str,
 ) -> str:
@@ -44,7 +44,7 @@ def text(
     history = read_log(log)
     best = best_epoch(history)
     adapter = settings.model.adapter
-    assert isinstance(adapter, LabelSet.Settings)
+    assert isinstance(adapter, LabelSetSettings)
     corpora = Counter(CORPORA[pair.corpus] for pair in recordings)
     figures = {
         "SETS": f"{adapter.sets:,}",

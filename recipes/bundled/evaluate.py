@@ -10,8 +10,10 @@ from torch import Tensor
 
 from otoscribe.metrics.cider import CiderD
 from otoscribe.model.adapters.label_set import CLASSES, LIMIT, LabelSet
-from otoscribe.model.caption_model import CaptionModel, TorchStepper
-from otoscribe.search.beam import Search, search
+from otoscribe.model.caption_model import CaptionModel
+from otoscribe.model.torch_stepper import TorchStepper
+from otoscribe.search.beam import search
+from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import Vocabulary, words_of
 from recipes.bundled.corpus import Pair
 from recipes.bundled.examples import Example

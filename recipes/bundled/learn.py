@@ -64,10 +64,6 @@ class LabelledCaptions:
         """Number of captions."""
         return len(self.ids)
 
-    def fingerprint(self) -> str:
-        """Return a SHA-256 of the examples; the listener is the recipe's own."""
-        return hashlib.sha256(repr((self.examples, self.ids)).encode()).hexdigest()
-
     def training_batches(self, batch_pairs: int, seed: int, epoch: int) -> Iterator[LabelBatch]:
         """Yield every caption once: one corpus and captions of like length in each batch."""
         random = np.random.default_rng((seed, epoch))
@@ -90,3 +86,12 @@ class LabelledCaptions:
     def _batch(self, indices: Sequence[int], clean: float, seed: int) -> LabelBatch:
         rows = Rows.of([self.ids[index] for index in indices], range(len(indices)))
         return LabelBatch((rows,), self.listener([self.examples[index] for index in indices], clean, seed))
+
+
+def fingerprint(*sources: LabelledCaptions) -> str:
+    """Return a SHA-256 of all examples, and of which classes the listener confuses."""
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(repr((source.examples, source.ids)).encode())
+        digest.update(source.listener.channel.similarity.numpy().tobytes())
+    return digest.hexdigest()

@@ -13,11 +13,13 @@ from otoscribe.model.adapters.label_set import LIMIT
 from otoscribe.model.encoders.base import Encoder
 
 
-def encoder_outputs(encoder: Encoder, paths: Iterable[Path], name: str) -> list[Tensor]:
-    """Return an output of the encoder for each recording, float32 [frames, width]."""
-    rate = encoder.spec.front_end.sample_rate
+def encoder_outputs(encoder: Encoder, paths: Iterable[Path]) -> list[Tensor]:
+    """Return the output that the encoder's settings choose for each recording, float32 [frames, width]."""
+    rate = encoder.spec.sample_rate
     with torch.inference_mode():
-        return [encoder(torch.from_numpy(reading.load(path, rate).waveform)[None])[name][0] for path in paths]
+        return [
+            encoder.features(torch.from_numpy(reading.load(path, rate).waveform)[None])[0] for path in paths
+        ]
 
 
 def unlabelled(data: Path) -> list[Path]:

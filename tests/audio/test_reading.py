@@ -160,16 +160,16 @@ def test_mp3_without_stated_length_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-@pytest.mark.parametrize("kept", [0.3, 0.6, 0.9, 0.999])
-def test_cut_ogg_is_refused(tmp_path: Path, subtype: str, kept: float) -> None:
+def test_cut_ogg_is_refused(tmp_path: Path, subtype: str) -> None:
     path = write(tmp_path / "a.ogg", noise(8, 16000), 16000, format="OGG", subtype=subtype)
     content = path.read_bytes()
     assert reading.load(path, 16000).seconds == pytest.approx(8, abs=0.1)
     path.write_bytes(content + b"notes" * 9)
     assert reading.load(path, 16000).seconds == pytest.approx(8, abs=0.1)
-    path.write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(AudioError, match="is cut short or damaged"):
-        reading.load(path, 16000)
+    for kept in (0.3, 0.6, 0.9, 0.999):
+        path.write_bytes(content[: int(len(content) * kept)])
+        with pytest.raises(AudioError, match="is cut short or damaged"):
+            reading.load(path, 16000)
 
 
 def test_ogg_cut_between_two_pages_is_refused(tmp_path: Path) -> None:

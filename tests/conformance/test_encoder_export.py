@@ -11,6 +11,7 @@ from otoscribe.model.encoders.yamnet import FRONT_END
 from otoscribe.model.spectrogram import LogMelPatches
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
 def test_patches_export_for_any_length(tmp_path: Path, overlap: float) -> None:

@@ -40,7 +40,7 @@ def test_a_folder_and_its_csv_give_the_same_clips_in_order(tmp_path: Path) -> No
     ("text", "message"),
     [
         ("file,caption_1\na.wav,Rain\n", r"has the columns file, caption_1; it needs file_name"),
-        ("", r"has the columns \(none\)"),
+        ("", r"lists no recordings"),
         ("file_name,caption_1\n", r"lists no recordings"),
         ("file_name,caption_1\na.wav,Rain\na.wav,Snow\n", r"lists a\.wav twice"),
         (

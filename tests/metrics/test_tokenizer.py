@@ -208,6 +208,7 @@ def test_english_is_never_refused(program: Program, texts: list[str]) -> None:
     assert [tokenize(text) for text in texts] == program.ask(texts)
 
 
+@pytest.mark.slow
 def test_characters_equal_the_program(program: Program) -> None:
     # Chinese and Korean letters are too many to ask for each.
     characters = [

@@ -18,14 +18,17 @@ from otoscribe.model.adapters.label_set import (
     NOTHING,
     PLACES,
     LabelSet,
+    LabelSetSettings,
 )
-from otoscribe.model.caption_model import CaptionModel, EncoderSettings, ModelSettings
+from otoscribe.model.caption_model import ModelSettings
 from otoscribe.model.decoder import DecoderSettings
-from otoscribe.model.words.random import RandomWords
+from otoscribe.model.encoders.yamnet_voice import YamnetVoiceSettings
+from otoscribe.model.words.random import RandomSettings
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.history import Epoch, read_log
-from otoscribe.train.run import RunSettings, TrainingSettings, load_run
-from otoscribe.train.trainer import RuntimeSettings, train
+from otoscribe.train.run import load_run
+from otoscribe.train.settings import DataSettings, ExperimentSettings, TrainingSettings
+from otoscribe.train.trainer import Experiment, RuntimeSettings, train
 from recipes.bundled import calibrate, card, corpus, examples, lexicon
 from recipes.bundled import channel as channel_stage
 from recipes.bundled import listener as listener_stage
@@ -34,7 +37,7 @@ from recipes.bundled.channel import Channel
 from recipes.bundled.corpus import Clip, Pair
 from recipes.bundled.examples import Example
 from recipes.bundled.label_sets import fit_sets
-from recipes.bundled.learn import LabelBatch, LabelledCaptions
+from recipes.bundled.learn import LabelBatch, LabelledCaptions, fingerprint
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.listener import Listener
 
@@ -238,9 +241,9 @@ def toy_examples() -> list[Example]:
 
 
 MODEL = ModelSettings(
-    encoder=EncoderSettings(name="yamnet_voice", overlap=0.5, output="hearing"),
-    adapter=LabelSet.Settings(d_model=16, heads=2, head_dim=8, ff=16, sets=3),
-    words=RandomWords.Settings(width=16, spread=0.25),
+    encoder=YamnetVoiceSettings(overlap=0.5, weights="formula"),
+    adapter=LabelSetSettings(d_model=16, heads=2, head_dim=8, ff=16, sets=3),
+    words=RandomSettings(width=16, spread=0.25),
     decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, ff=16, blocks=1, tied=True),
 )
 
@@ -248,7 +251,7 @@ MODEL = ModelSettings(
 @pytest.fixture(scope="module")
 def listener() -> Listener:
     """Return a listener that knows the toy examples' label sets."""
-    adapter = LabelSet(MODEL.adapter, MODEL.encoder.width)
+    adapter = LabelSet(MODEL.adapter, MODEL.feature_width)
     fit_sets(adapter, toy_examples())
     return Listener(adapter, Channel(np.eye(CLASSES, dtype=np.float32)))
 
@@ -336,6 +339,20 @@ def test_the_same_seed_and_epoch_draw_the_same(listener: Listener) -> None:
     assert heard[0] != heard[2]
 
 
+def test_the_fingerprint_sees_captions_labels_and_the_channel(listener: Listener) -> None:
+    source = toy_captions(listener)
+    similarity = np.eye(CLASSES, dtype=np.float32)
+    similarity[DOG, RAIN] = similarity[RAIN, DOG] = 0.5
+    others = [
+        toy_captions(listener, example((DOG,), "a dog")),
+        toy_captions(listener, example((RAIN,), "a dog")),
+        toy_captions(Listener(listener.adapter, Channel(similarity))),
+    ]
+    assert len({fingerprint(one) for one in (source, *others)}) == 4
+    assert fingerprint(source, others[0]) != fingerprint(others[0], source)
+    assert fingerprint(source) == fingerprint(toy_captions(listener))
+
+
 def test_a_quarter_is_trained_on_as_labelled_and_nothing_is_validated_so(
     listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,7 +372,7 @@ def test_a_quarter_is_trained_on_as_labelled_and_nothing_is_validated_so(
 
 
 def test_the_adapters_sets_and_priors_are_those_of_the_labelled_clips() -> None:
-    adapter = LabelSet(LabelSet.Settings(sets=2), MODEL.encoder.width)
+    adapter = LabelSet(LabelSetSettings(sets=2), MODEL.feature_width)
     labelled = [example((DOG, RAIN), "x"), example((DOG,), "x"), example((DOG,), "x"), example((), "x")]
     fit_sets(adapter, [*labelled, example((SIREN,), "x", style=1)])
     sets = [tuple(label for label in row if label != NOTHING) for row in adapter.members.tolist()]
@@ -370,8 +387,13 @@ def toy_run(runs: Path, listener: Listener, report: Callable[[Epoch], None] = la
     source = toy_captions(listener)
     vocabulary = Vocabulary.from_captions(e.caption for e in source.examples)
     numbers = {"batch_pairs": 4, "maximum_epochs": 3, "warmup_steps": 5, "learning_rate": 0.02}
-    settings = RunSettings(model=MODEL, training=TRAINING.model_copy(update=numbers))
-    return train(settings, vocabulary, source, source, runs, RuntimeSettings(threads=1), report=report)
+    settings = ExperimentSettings(
+        data=DataSettings(fingerprint=fingerprint(source)),
+        model=MODEL,
+        training=TRAINING.model_copy(update=numbers),
+    )
+    experiment = Experiment(settings, vocabulary, source, source)
+    return train(experiment, runs, RuntimeSettings(threads=1), report)
 
 
 def test_the_recipe_trains_by_the_trainer_and_goes_on_to_identical_weights(
@@ -389,10 +411,9 @@ def test_the_recipe_trains_by_the_trainer_and_goes_on_to_identical_weights(
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
     first, *_, last = read_log(whole / "log.csv")
     assert last.validation_loss < 0.7 * first.validation_loss
-    model, _, settings = load_run(whole)
+    settings = load_run(whole)[2]
     # What a run says of its training is how it was trained.
     assert (settings.training.schedule, settings.training.beta2) == ("cosine", 0.98)
-    assert isinstance(model, CaptionModel)
 
 
 def test_the_card_states_the_figures_of_its_run(tmp_path: Path) -> None:
@@ -407,7 +428,7 @@ def test_the_card_states_the_figures_of_its_run(tmp_path: Path) -> None:
         held_out=[example((DOG,), "a")] * 5,
         recordings=recordings,
         labelled=2,
-        settings=RunSettings(model=MODEL, training=TrainingSettings(learning_rate=0.0125)),
+        settings=ExperimentSettings(model=MODEL, training=TrainingSettings(learning_rate=0.0125)),
         log=tmp_path / "log.csv",
         table="| the table |",
     )

@@ -182,7 +182,9 @@ def test_a_caption_of_ten_thousand_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("", r"has the columns \(none\); it needs file_name \(or "),
+        ("", r"lists no recordings"),
+        (",\n", r"has the columns , ; it needs file_name \(or "),
+        ("\nfile_name,caption_1\n", r"has the columns \(none\); it needs file_name \(or "),
         ("file;caption_1\n", r"has the columns file;caption_1; it needs file_name \(or "),
         ("caption_1\nx\n", r"has the columns caption_1; it needs"),
         ("file_name,caption_a\n", r"has the columns file_name, caption_a; it needs"),

@@ -23,8 +23,11 @@ from otoscribe.text.vocabulary import START, Vocabulary
 from otoscribe.train import export as exporter
 from otoscribe.train.batches import pad
 from otoscribe.train.export import TOLERANCE, export, largest_difference
-from otoscribe.train.run import RunSettings, load_run, save_tensors
+from otoscribe.train.run import load_run, save_tensors
+from otoscribe.train.settings import ExperimentSettings
 from support.tiny_trunk import TinyTrunk
+
+pytestmark = pytest.mark.slow
 
 SETTINGS = {
     "model": {
@@ -34,6 +37,7 @@ SETTINGS = {
         "decoder": {"d_model": 128, "heads": 4, "head_dim": 32, "ff": 256, "blocks": 2, "tied": True},
     },
     "training": {},
+    "data": {"fingerprint": "0" * 64},
 }
 LABELS = SETTINGS["model"] | {
     "encoder": {"name": "yamnet_voice", "weights": FORMULA},
@@ -54,7 +58,7 @@ def small() -> Iterator[None]:
 
 def write_run(folder: Path, model: dict[str, object] = SETTINGS["model"]) -> Path:
     """Write a run as the trainer leaves it, of random weights: decoding must agree on any."""
-    settings = RunSettings.model_validate_json(json.dumps(SETTINGS | {"model": model}))
+    settings = ExperimentSettings.model_validate_json(json.dumps(SETTINGS | {"model": model}))
     vocabulary = Vocabulary.from_captions([f"word{index}" for index in range(300)])
     torch.manual_seed(0)
     whole = CaptionModel(settings.model, vocabulary)
@@ -127,7 +131,7 @@ def test_the_bundle_opens_with_what_it_was_given(run: Path, exported: Path) -> N
     )
     assert bundle.card == "Made for a test.\n"
     assert bundle.vocabulary == load_run(run)[1]
-    assert RunSettings.model_validate(bundle.manifest.settings) == load_run(run)[2]
+    assert ExperimentSettings.model_validate(bundle.manifest.settings) == load_run(run)[2]
 
 
 def test_memory_equals_torch_for_any_length_of_waveform(run: Path, exported: Path) -> None:

@@ -15,7 +15,8 @@ from otoscribe.text.vocabulary import END, PAD, START
 from otoscribe.train import trainer
 from otoscribe.train.batches import ClipBatch
 from otoscribe.train.history import Epoch
-from otoscribe.train.run import TrainingSettings, load_run
+from otoscribe.train.run import load_run
+from otoscribe.train.settings import TrainingSettings
 from otoscribe.train.trainer import learning_rate
 from support.tiny_run import VOCABULARY, run_in, settings, split
 

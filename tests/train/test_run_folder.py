@@ -1,5 +1,6 @@
 """The run folder: what is in it, what goes when it is done, and that a kill at any moment costs nothing."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,11 @@ import torch
 from otoscribe.errors import RunError
 from otoscribe.settings import run_id
 from otoscribe.text.vocabulary import Vocabulary
+from otoscribe.train import trainer
 from otoscribe.train.history import Epoch, best_epoch, read_log
 from otoscribe.train.run import load_run
-from otoscribe.train.trainer import train, validation_loss
+from otoscribe.train.settings import ExperimentSettings
+from otoscribe.train.trainer import Experiment, train, validation_loss
 from support.tiny_run import CPU, VOCABULARY, run_in, settings, split
 
 
@@ -129,20 +132,45 @@ def test_a_run_that_failed_says_why_until_it_goes_on(tmp_path: Path) -> None:
     assert contents(run) == contents(whole)
 
 
-def test_a_run_refuses_other_settings_vocabulary_and_data(tmp_path: Path) -> None:
+def test_a_run_refuses_other_settings_and_another_vocabulary(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_in(tmp_path, 1)
     (run,) = tmp_path.iterdir()
-    with pytest.raises(RunError, match="started with other training data, so it cannot go on"):
-        train(settings(), VOCABULARY, split(2), split(1), tmp_path, CPU)
-    with pytest.raises(RunError, match="started with other validation data"):
-        train(settings(), VOCABULARY, split(), split(2), tmp_path, CPU)
-    other = Vocabulary.from_captions(["another"])
+    other = Experiment(settings(), Vocabulary.from_captions(["another"]), split(), split(1))
     with pytest.raises(RunError, match=r"has another vocabulary\.json"):
-        train(settings(), other, split(), split(1), tmp_path, CPU)
+        train(other, tmp_path, CPU)
     (run / "settings.json").write_text(settings(seed=5).model_dump_json())
     with pytest.raises(RunError, match=r"has another settings\.json, so it cannot go on\. Choose another"):
         run_in(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["data", "weights"])
+def test_a_run_that_names_no_data_or_weights_is_none(tmp_path: Path, part: str) -> None:
+    chosen = json.loads(settings().model_dump_json())
+    if part == "data":
+        chosen["data"]["fingerprint"] = None
+    else:
+        chosen["model"]["encoder"]["weights"] = None
+    open_settings = ExperimentSettings.model_validate_json(json.dumps(chosen))
+    with pytest.raises(ValueError, match="name its data and its encoder's weights"):
+        Experiment(open_settings, VOCABULARY, split(), split(1))
+    run = run_in(tmp_path, maximum_epochs=1)
+    (run / "settings.json").write_text(open_settings.model_dump_json())
+    with pytest.raises(RunError, match="names no data or no weights"):
+        load_run(run)
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(RunError, match=r"The run cannot be kept in .*Free space there or choose another"):
+        run_in(tmp_path / "runs")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(trainer, "save_checkpoint", full)
+    with pytest.raises(RunError, match="no space left on device"):
+        run_in(tmp_path / "others")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "other", "empty"])

@@ -1,6 +1,6 @@
 """Training: what the loss counts, when it stops, which epoch is kept, and that it learns by heart."""
 
-import json
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +8,20 @@ import pytest
 import torch
 
 from otoscribe.datasets.folder import read_pairs
-from otoscribe.errors import RunError, SettingsError, UsageError
-from otoscribe.model.caption_model import CaptionModel, TorchStepper
-from otoscribe.model.encoders.base import ENCODERS
-from otoscribe.search.beam import Search, search
+from otoscribe.errors import RunError, UsageError
+from otoscribe.model.caption_model import CaptionModel
+from otoscribe.model.torch_stepper import TorchStepper
+from otoscribe.search.beam import search
+from otoscribe.search.options import Search
 from otoscribe.settings import run_id
-from otoscribe.text.vocabulary import END, START, Vocabulary, words_of
+from otoscribe.text.vocabulary import END, START, words_of
 from otoscribe.train.batches import Split, pad
+from otoscribe.train.experiment import Places, prepare
 from otoscribe.train.history import Epoch, best_epoch, finished
-from otoscribe.train.run import RunSettings, TrainingSettings, load_run, read_settings
-from otoscribe.train.store import Store
+from otoscribe.train.run import load_run
+from otoscribe.train.settings import TrainingSettings, read_settings
 from otoscribe.train.trainer import RuntimeSettings, train, validation_loss
-from support.tiny_run import CPU, VOCABULARY, run_in, settings, split
+from support.tiny_run import CPU, VOCABULARY, experiment, run_in, settings, split
 
 
 def epochs(*losses: float) -> list[Epoch]:
@@ -61,8 +63,8 @@ def test_the_best_epoch_is_kept_and_not_the_last(tmp_path: Path) -> None:
     """The validation clips have each other's captions, so their loss falls and then rises."""
     others = Split(split().features, split().captions[::-1])
     curve: list[Epoch] = []
-    chosen = settings(dropout=0.0, maximum_epochs=60, patience=3)
-    run = train(chosen, VOCABULARY, split(), others, tmp_path, CPU, report=curve.append)
+    chosen = experiment(validation=others, dropout=0.0, maximum_epochs=60, patience=3)
+    run = train(chosen, tmp_path, CPU, curve.append)
     best = min(curve, key=lambda epoch: epoch.validation_loss)
     assert 1 < best.epoch == len(curve) - 3
     model, _, _ = load_run(run)
@@ -105,7 +107,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     broken = split()
     broken.features[0][0, 0] = torch.nan
     with pytest.raises(RunError, match=r"no finite number in epoch 1\. Lower training\.learning_rate"):
-        train(settings(), VOCABULARY, broken, split(1), tmp_path, CPU)
+        train(experiment(broken), tmp_path, CPU)
     assert not (tmp_path / run_id(settings()) / "model.safetensors").exists()
 
 
@@ -119,48 +121,39 @@ def test_bfloat16_trains_nearly_as_float32(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
     for device in ("abacus", "cuda:77"):
         with pytest.raises(UsageError, match=f"The device '{device}' cannot be used here; cpu always can"):
-            train(settings(), VOCABULARY, split(), split(), tmp_path, RuntimeSettings(device=device))
+            train(experiment(), tmp_path, RuntimeSettings(device=device))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "the file: Invalid JSON"),
-        ('{"training": {"seed": -1, "speed": 3}}', "model: Field required; training.seed: Input should be"),
-        ('{"training": {"speed": 3}}', "training.speed: Extra inputs are not permitted"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_told_by_their_place(text: str, message: str) -> None:
-    with pytest.raises(SettingsError) as raised:
-        read_settings(text, Path("settings.json"))
-    assert message in str(raised.value)
+SMALL = """
+[model]
+encoder.name = "yamnet"
+adapter = {name = "mlp", hidden = 64}
+words = {name = "random", width = 64}
+decoder = {d_model = 64, heads = 4, head_dim = 16, blocks = 2}
+[training]
+batch_pairs = 20
+maximum_epochs = 150
+learning_rate = 0.003
+"""
 
 
+@pytest.mark.slow
 def test_twenty_real_pairs_are_learned_by_heart(shared_data: Path, tmp_path: Path) -> None:
     clips = read_pairs(shared_data / "pairs")[::3][:20]
     captions = [clip.captions[0] for clip in clips]
-    vocabulary = Vocabulary.from_captions(captions)
-    encoder = ENCODERS["yamnet"].load(shared_data / "weights" / "yamnet.tflite")
-    store = Store(tmp_path / "features", encoder, "embeddings")
-    data = Split([store[clip.path] for clip in clips], [[vocabulary.encode(one)] for one in captions])
-    chosen = RunSettings.model_validate_json(
-        json.dumps(
-            {
-                "model": {
-                    "encoder": {},
-                    "adapter": {"name": "mlp", "hidden": 64},
-                    "words": {"name": "random", "width": 64},
-                    "decoder": {"d_model": 64, "heads": 4, "head_dim": 16, "blocks": 2},
-                },
-                "training": {"batch_pairs": 20, "maximum_epochs": 150, "learning_rate": 0.003},
-            }
+    table = tmp_path / "pairs.csv"
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("file_name", "caption_1"), *zip((c.path for c in clips), captions, strict=True)]
         )
-    )
-    run = train(chosen, vocabulary, data, data, tmp_path, CPU)
+    (tmp_path / "small.toml").write_text(SMALL)
+    places = Places(table, table, shared_data / "weights", tmp_path / "features")
+    twenty = prepare(read_settings(str(tmp_path / "small.toml")), places)
+    run = train(twenty, tmp_path / "runs", CPU)
     model, _, _ = load_run(run)
-    assert validation_loss(model, data, 20) < 0.02
+    assert validation_loss(model, twenty.training, 20) < 0.02
     with torch.inference_mode():
-        memory = model.remember(*pad(data.features))
+        memory = model.remember(*pad(twenty.training.features))
     found = search(TorchStepper(model, *memory), Search(beam=2))
-    said = [vocabulary.decode(hypotheses[0].tokens) for hypotheses in found]
+    said = [twenty.vocabulary.decode(hypotheses[0].tokens) for hypotheses in found]
     assert said == [" ".join(words_of(caption)) for caption in captions]

@@ -16,8 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from otoscribe.cli.caption import caption
+from otoscribe.cli.evaluate import evaluate
 from otoscribe.cli.export import export
-from otoscribe.cli.metrics import metrics
+from otoscribe.cli.get import get
 from otoscribe.cli.score import score
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
@@ -127,8 +128,9 @@ app = typer.Typer(
 app.command()(caption)
 app.command()(score)
 app.command()(train)
+app.command()(evaluate)
 app.command()(export)
-app.add_typer(metrics, name="metrics")
+app.command()(get)
 
 
 def _print_version(asked: bool) -> None:

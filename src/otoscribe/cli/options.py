@@ -1,6 +1,7 @@
 """Options that mean the same in every command that has them."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,3 +40,16 @@ Beam = Annotated[
     int | None,
     typer.Option(metavar="N", help="Hypotheses kept while searching.", show_default="the model's own"),
 ]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the encoder's published weights.",
+        show_default="where `otoscribe get` puts them",
+    ),
+]
+Features = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of encoder outputs, computed once.")]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Go on without recordings that are not there.")
+]
+Device = Annotated[str, typer.Option(help="Torch device to compute on.")]

@@ -1,7 +1,7 @@
 """Files that a command writes: refused when they hold something else, and written in one piece."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -23,40 +23,39 @@ class Output:
     """
 
     def __init__(self, option: str, name: str, inputs: Iterable[str]) -> None:
-        if name.endswith((os.sep, "/")):
-            raise UsageError(f"{name} is a folder. Name a file in it, or leave out {option}.")
         self._option = option
         try:
             # Resolved, so that writing whole replaces the file that a link leads to, and never the link.
             self.path = Path(os.path.realpath(name))
-            exists = _exists(self.path)
+            problem = "is a folder" if name.endswith((os.sep, "/")) else self._problem(inputs)
         except OSError as error:
-            raise UsageError(
-                f"{name} cannot be written: {_reason(error)}. Choose another {option}."
-            ) from error
-        if not exists:
-            return
-        if not self.path.is_file():
-            raise UsageError(
-                f"{name} cannot be written: it is not a file. Leave out {option}, or choose another."
-            )
-        if any(os.path.exists(file) and self.path.samefile(file) for file in inputs):  # noqa: PTH110 (a name may hold \0)
-            raise UsageError(f"{name} is also read, and would be overwritten; choose another {option}.")
-        if self._is_binary():
-            raise UsageError(
-                f"{name} holds something other than text, maybe a recording, and would be overwritten; "
-                "choose another name, or remove it first."
-            )
+            problem = f"cannot be written: {_reason(error)}"
+        if problem:
+            raise UsageError(f"{name} {problem}. Choose another {option}.")
 
-    def write(self, parts: Iterator[str] | Sequence[str]) -> None:
+    def _problem(self, inputs: Iterable[str]) -> str:
+        try:
+            self.path.stat()
+        except FileNotFoundError:
+            return ""
+        if not self.path.is_file():
+            return "is not a file"
+        if any(os.path.exists(file) and self.path.samefile(file) for file in inputs):  # noqa: PTH110 (a name may hold \0)
+            return "is also read, and would be overwritten"
+        with self.path.open("rb") as file:
+            # Text has no zero byte, and the header of every audio format has one.
+            if b"\0" in file.read(1 << 16):
+                return "holds something other than text, maybe a recording, and would be overwritten"
+        return ""
+
+    def write(self, parts: Iterator[str]) -> None:
         """Write text whole; if there is none at all, an earlier file stays.
 
         Raises:
             OtoscribeError: the file cannot be written.
         """
-        parts = iter(parts)
         first = next(parts, None)
-        if first is None:  # nothing is no reason to replace an earlier output
+        if first is None:
             return
         try:
             with (
@@ -65,28 +64,9 @@ class Output:
             ):
                 file.writelines(chain([first], parts))
         except OSError as error:
-            raise self._unwritten(error) from error
-
-    def _is_binary(self) -> bool:
-        # Text has no zero byte, and the header of every audio format has one.
-        try:
-            with self.path.open("rb") as file:
-                return b"\0" in file.read(1 << 16)
-        except OSError as error:
-            raise self._unwritten(error) from error
-
-    def _unwritten(self, error: OSError) -> OtoscribeError:
-        return OtoscribeError(
-            f"{self.path} cannot be written: {_reason(error)}. Choose another {self._option}."
-        )
-
-
-def _exists(target: Path) -> bool:
-    try:
-        target.stat()
-    except (FileNotFoundError, PermissionError):  # the latter is no misuse; writing will say so
-        return False
-    return True
+            raise OtoscribeError(
+                f"{self.path} cannot be written: {_reason(error)}. Choose another {self._option}."
+            ) from error
 
 
 def _reason(error: OSError) -> str:

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +55,6 @@ def score(
 ) -> None:
     """Score captions against references."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy.
-    from otoscribe.metrics import Scorer
     from otoscribe.text.tables import read_pairing
 
     inputs = (candidates, references)
@@ -65,26 +64,39 @@ def score(
         raise UsageError("--output and --per-clip write two files; give them different names.")
     names = None if metrics is None else [name.strip() for name in metrics.lower().split(",")]
     ours, theirs = read_pairing(Path(candidates), Path(references))
-    with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
-        warnings.simplefilter("always", MetricWarning)
-        try:
-            with Scorer(theirs, names, threads=threads, progress=bars.show) as scorer:
-                scores = scorer.score(ours)
-        except KeyboardInterrupt:
-            print(
-                "Interrupted. What SPICE and METEOR answered is kept; the same command goes on from there.",
-                file=sys.stderr,
-            )
-            raise
-    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(ours, theirs)):
-        print(terminal.printable(sentence), file=sys.stderr)
-    lines = _json(scores) if form is TextOrJson.JSON else _text(scores, ours, theirs)
+    scores = scores_of(ours, theirs, names, threads)
+    lines = _json(scores) if form is TextOrJson.JSON else text_of(scores, ours, theirs)
     with contextlib.ExitStack() as last:  # also if the file of clips cannot be written
         last.callback(report.write if report else sys.stdout.writelines, lines)
         if clips:  # before the report, whose reader may be gone
             clips.write(_csv(scores))
     if names is not None and scores.missing:
         raise typer.Exit(1)
+
+
+def scores_of(
+    candidates: "Captions",
+    references: "Captions",
+    metrics: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> "Scores":
+    """Score captions while showing on standard error how far that is, and what makes the scores doubtful."""
+    from otoscribe.metrics import Scorer
+
+    with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
+        warnings.simplefilter("always", MetricWarning)
+        try:
+            with Scorer(references, metrics, threads=threads, progress=bars.show) as scorer:
+                scores = scorer.score(candidates)
+        except KeyboardInterrupt:
+            print(
+                "Interrupted. What SPICE and METEOR answered is kept; the same command goes on from there.",
+                file=sys.stderr,
+            )
+            raise
+    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(candidates, references)):
+        print(terminal.printable(sentence), file=sys.stderr)
+    return scores
 
 
 def _doubts(candidates: "Captions", references: "Captions") -> Iterator[str]:
@@ -95,7 +107,7 @@ def _doubts(candidates: "Captions", references: "Captions") -> Iterator[str]:
         yield "Every candidate is one of its own references; are the two files swapped?"
 
 
-def _text(scores: "Scores", candidates: "Captions", references: "Captions") -> Iterator[str]:
+def text_of(scores: "Scores", candidates: "Captions", references: "Captions") -> Iterator[str]:
     """Yield the lines that a person reads."""
     yield from _table(scores)
     yield "\n"

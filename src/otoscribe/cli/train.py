@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.errors import UsageError
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
 
 if TYPE_CHECKING:
     from otoscribe.train.history import Epoch
@@ -14,74 +14,43 @@ if TYPE_CHECKING:
 
 def train(
     settings: Annotated[
-        Path, typer.Argument(metavar="SETTINGS", help="JSON with the settings of model and training.")
+        str,
+        typer.Argument(
+            metavar="SETTINGS", help="A preset (paper, paper-128), or a TOML file with settings like it."
+        ),
     ],
     clips: Annotated[
         Path,
-        typer.Option(metavar="PATH", help="Recordings to learn from: a CSV, or a folder with one in it."),
+        typer.Option(metavar="TABLE", help="Recordings to learn from: a CSV, or a folder with one in it."),
     ],
     validation: Annotated[
-        Path, typer.Option(metavar="PATH", help="Recordings that choose the best epoch, likewise.")
+        Path, typer.Option(metavar="TABLE", help="Recordings that choose the best epoch, likewise.")
     ],
-    weights: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of the encoder's published weights.")
-    ],
+    weights: Weights = None,
+    skip_missing: SkipMissing = False,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
-    features: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder of encoder outputs, computed once.")
-    ] = Path("features"),
-    device: Annotated[str, typer.Option(help="Torch device to train on.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processor threads.", show_default="all")
-    ] = None,
+    features: Features = Path("features"),
+    device: Device = "cpu",
+    threads: Threads = None,
 ) -> None:
     """Train a model on captioned recordings; a run that was interrupted goes on."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
-    from otoscribe.datasets.folder import CaptionedClip, read_pairs
-    from otoscribe.model.encoders.base import load_encoder
-    from otoscribe.text.vocabulary import Vocabulary
-    from otoscribe.train.batches import Split
-    from otoscribe.train.run import read_settings
-    from otoscribe.train.store import Store
-    from otoscribe.train.trainer import RuntimeSettings
-    from otoscribe.train.trainer import train as train_model
+    from otoscribe.train import trainer
+    from otoscribe.train.experiment import Places, prepare
+    from otoscribe.train.settings import read_settings
 
-    chosen = read_settings(_text(settings), settings)
-    heard = read_pairs(clips)
-    unheard = read_pairs(validation)
-    words = [caption for clip in heard for caption in clip.captions]
-    vocabulary = Vocabulary.from_captions(words, chosen.training.minimum_count)
-    encoder = load_encoder(chosen.model.encoder, weights)
-    store = Store(features, encoder, chosen.model.encoder.output)
-
-    with terminal.quiet_libraries(), terminal.ProgressBar(len(heard) + len(unheard)) as bar:
-
-        def split(part: list[CaptionedClip]) -> Split:
-            encoded = [[vocabulary.encode(caption) for caption in clip.captions] for clip in part]
-            return Split([store[clip.path] for clip in bar.counted(part)], encoded)
-
-        training_split, validation_split = split(heard), split(unheard)
-
-    run = train_model(
-        chosen,
-        vocabulary,
-        training_split,
-        validation_split,
-        runs,
-        RuntimeSettings(device=device, threads=threads),
-        report=_say,
+    chosen = read_settings(settings)
+    places = Places(
+        training=clips,
+        validation=validation,
+        weights=weights,
+        features=features,
+        skip_missing=skip_missing,
     )
-    print(run)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UsageError(f"The settings in {path} cannot be read: {reason}. Name a JSON file.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"The settings in {path} are not UTF-8 text. Save them as JSON in UTF-8.") from error
+    with terminal.quiet_libraries(), terminal.Bars() as bars:
+        experiment = prepare(chosen, places, bars.show)
+    runtime = trainer.RuntimeSettings(device=device, threads=threads)
+    print(terminal.printable(str(trainer.train(experiment, runs, runtime, _say))))
 
 
 def _say(epoch: "Epoch") -> None:

@@ -10,8 +10,9 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -92,15 +93,16 @@ def download(file: PublishedFile, folder: Path, progress: Progress | None = None
         DownloadError: an address sends something else than what was published, or the folder cannot be
             written.
     """
+    if file.is_whole_in(folder):
+        return
     target = folder / file.name
-    with _written(target):
-        if file.is_whole_in(folder):
-            return
+    with connect() as session, _written(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         # Not by files.written_whole: an interrupted download must find its part again.
         path = part_of(target)
         with open(path, "rb+", opener=_made) as part:
-            _fill(part, file, progress)
+            # From the first address that has the rest of it.
+            first_of(partial(_fill, session, part, file, url, progress) for url in file.urls)
             written = os.fstat(part.fileno())
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(written, path.stat()):
@@ -158,36 +160,53 @@ def copy(file: PublishedFile, folder: Path, source: Path) -> None:
 
 
 @contextlib.contextmanager
-def or_by_hand(wanted: Iterable[PublishedFile], command: str) -> Iterator[None]:
-    """Add to the error of an address that cannot be reached what to do on a machine without a network."""
+def or_by_hand(wanted: Iterable[PublishedFile], name: str) -> Iterator[None]:
+    """Add to the error of an address that cannot be reached what to do on a machine without a network.
+
+    Args:
+        wanted: what to copy.
+        name: what `otoscribe get` calls it.
+    """
     try:
         yield
     except UnreachableError as error:
         urls = " and ".join(file.urls[0] for file in wanted)
         raise DownloadError(
-            f"{error} Without a network: copy {urls} into a folder, and type: {command} --from FOLDER"
+            f"{error} Without a network: copy {urls} into a folder, and type: "
+            f"otoscribe get {name} --from FOLDER"
         ) from error
 
 
-def _fill(part: io.BufferedRandom, file: PublishedFile, progress: Progress | None) -> None:
-    """Bring a part to its end, from the first address that has the rest of it."""
+def first_of(attempts: Iterable[Callable[[], None]]) -> None:
+    """Make one attempt after the other, until one does not fail.
+
+    Raises:
+        UnreachableError: all failed, as addresses cannot be reached.
+        DownloadError: all failed, for other reasons as well.
+    """
     failures: list[str] = []
     kind: type[DownloadError] = UnreachableError
-    with connect() as session:
-        for url in file.urls:
-            try:
-                size = size_of(session, url) if file.bytes is None else file.bytes
-                start = part.seek(0, os.SEEK_END)
-                while not _completed(part, file, size, read(session, url, start, size), progress):
-                    part.truncate(0)
-                    if start == 0:
-                        raise _wrong(file, url)
-                    start = part.seek(0)  # the part was of something else
-                return
-            except DownloadError as error:
-                failures.append(str(error))
-                kind = kind if isinstance(error, UnreachableError) else DownloadError
-    raise kind(" ".join(failures))
+    for attempt in attempts:
+        try:
+            attempt()
+            return
+        except DownloadError as error:
+            failures.append(str(error))
+            kind = kind if isinstance(error, UnreachableError) else DownloadError
+    raise kind(" ".join(dict.fromkeys(failures)))
+
+
+def _fill(
+    session: Any, part: io.BufferedRandom, file: PublishedFile, url: str, progress: Progress | None
+) -> None:
+    """Bring a part to its end."""
+    size = size_of(session, url) if file.bytes is None else file.bytes
+    start = part.seek(0, os.SEEK_END)
+    while not _completed(part, file, size, read(session, url, start, size), progress):
+        part.truncate(0)
+        if start == 0:
+            raise _wrong(file, url)
+        start = part.seek(0)  # the part was of something else
 
 
 def _completed(

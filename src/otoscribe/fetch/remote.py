@@ -73,7 +73,13 @@ class RemoteFile(io.RawIOBase):
 
 
 def connect() -> Any:
-    """Return a connection for `size_of` and `read`, to be closed after use."""
+    """Return a connection for `size_of` and `read`, to be closed after use.
+
+    Raises:
+        UnreachableError: the environment says that there is no network (`OTOSCRIBE_OFFLINE`).
+    """
+    if os.environ.get("OTOSCRIBE_OFFLINE"):
+        raise UnreachableError("Nothing is fetched, because OTOSCRIBE_OFFLINE is set.")
     import requests
 
     return requests.Session()

@@ -40,13 +40,6 @@ class DecoderSettings(Frozen):
     are then multiplied by sqrt(d_model) where they enter (Vaswani et al., 2017, section 3.4)."""
 
 
-PRESETS = {
-    "paper": DecoderSettings(),
-    "wavetransformer": DecoderSettings(d_model=128, heads=4, head_dim=32, ff=128),
-}
-"""The paper's "four 128-dimensional attention heads each": 4 x 128, or 128 in all as in WaveTransformer."""
-
-
 class Block(nn.Module):
     """One decoder block over [..., time, d_model]; the parts are called by `Decoder`."""
 

@@ -1,6 +1,6 @@
 """Files of captions → rows of text, with a sentence for whatever is not one.
 
-A file is JSON if it begins like it, what `otoscribe caption` prints if its first line looks like that, and
+A file is what `otoscribe caption` prints if its first line looks like that, JSON if it begins like it, and
 CSV otherwise. Files that were joined end to end are read as one.
 """
 
@@ -38,10 +38,10 @@ def read_rows(path: Path, layout: Layout) -> list[Row]:
     # Of joined files, each may begin with a byte order mark.
     text = re.sub("^\ufeff", "", data.decode("utf-8", "surrogateescape"), flags=re.MULTILINE)
     kind, read = "a CSV", _csv_rows
-    if text.lstrip().startswith(("{", "[")) or path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
-        kind, read = "JSON", json_rows
-    elif _PRINTED_START.match(text):
+    if _PRINTED_START.match(text):  # first, as a file may be called "[1].wav"
         kind, read = "what `otoscribe caption` prints", _printed_rows
+    elif text.lstrip().startswith(("{", "[")) or path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
+        kind, read = "JSON", json_rows
     try:
         if "\0" in text:
             raise FormatError("a NUL character", line_of(text, text.index("\0")))
@@ -80,6 +80,7 @@ def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
                 columns = header
                 _check_columns(path, columns, layout)
                 name_at = columns.index(layout.name_in(columns))
+                wanted = [(at, name) for at, name in enumerate(columns) if layout.reads(name)]
             elif len(values) > len(columns):
                 raise TableError(
                     f"{path} has {len(values)} fields for {len(columns)} columns in line {line}; "
@@ -92,15 +93,10 @@ def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
                     raise TableError(
                         f"{path} has another header in line {line}; join only files with the same columns."
                     )
-                cells = {
-                    name: value for name, value in zip(columns, values, strict=True) if layout.reads(name)
-                }
-                yield Row(f"line {line}", values[name_at], cells)
+                yield Row(f"line {line}", values[name_at], {name: values[at] for at, name in wanted})
             line = reader.line_num + 1
     except csv.Error as error:
         raise FormatError(error, f"line {line}") from error
-    if columns is None:
-        _check_columns(path, [], layout)
 
 
 def _check_columns(path: Path, columns: list[str], layout: Layout) -> None:

@@ -52,6 +52,11 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
             raise RunError(f"{run} is not a training run: it has no {name}. Name a folder inside runs/.")
         texts.append((run / name).read_text(encoding="utf-8"))
     settings = parse_settings(texts[0], run / "settings.json")
+    if not settings.is_resolved:
+        raise RunError(
+            f"{run / 'settings.json'} names no data or no weights of the encoder, as that of a run does. "
+            f"Restore it from a copy, or train again."
+        )
     vocabulary = Vocabulary.from_json(texts[1])
     weights, _ = load_tensors(run / "model.safetensors")
     model = CaptionModel(settings.model, vocabulary)

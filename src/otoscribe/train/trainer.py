@@ -32,7 +32,7 @@ class RuntimeSettings(Frozen):
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a run is trained from.
+    """All that a run is trained from; `experiment.prepare` makes one.
 
     Raises:
         ValueError: the settings do not name the data and the encoder's weights, as resolved ones do.
@@ -92,7 +92,7 @@ def train(
         UsageError: there is no such device.
     """
     run = runs / run_id(experiment.settings)
-    device = _device(runtime)
+    device = device_of(runtime)
     try:
         claim(run / "settings.json", experiment.settings.model_dump_json(indent=2) + "\n")
         claim(run / "vocabulary.json", experiment.vocabulary.to_json())
@@ -146,7 +146,12 @@ def _train(experiment: Experiment, run: Path, device: torch.device, report: Call
     write_text(run / "done", f"best epoch {best_epoch(history).epoch} of {len(history)}\n")
 
 
-def _device(runtime: RuntimeSettings) -> torch.device:
+def device_of(runtime: RuntimeSettings) -> torch.device:
+    """Return the device, and limit torch to the threads.
+
+    Raises:
+        UsageError: there is no such device.
+    """
     if runtime.threads is not None:
         torch.set_num_threads(runtime.threads)
     try:

@@ -230,7 +230,7 @@ def test_a_missing_file_says_what_to_type(tmp_path: Path, monkeypatch: pytest.Mo
         scorer.error_probability(CANDIDATES)
     assert str(error.value) == (
         f"The networks of FENSE and SPIDEr-FL are not installed in {tmp_path / 'fense'}. "
-        "Type: otoscribe metrics install --fense"
+        "Type: otoscribe get fense"
     )
     (tmp_path / "fense").mkdir()
     (tmp_path / "fense" / "vocab.txt").touch()

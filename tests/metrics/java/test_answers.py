@@ -77,6 +77,7 @@ def write(cache: AnswerCache, name: str, times: int) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_parallel_writers(cache: AnswerCache) -> None:
     writers = [write(cache, name, 20) for name in "abcd"]
     for writer in writers:

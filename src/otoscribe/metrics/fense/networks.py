@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from otoscribe import files
 from otoscribe.errors import MetricError
+from otoscribe.fetch.assets import FileSet
 from otoscribe.fetch.published import PublishedFile
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ERRORS = ("add_tail", "repeat_event", "repeat_adv", "remove_conj", "remove_verb"
 """What the detector's outputs find, in order. Only the last counts: whether anything is wrong."""
 HEAD_SIZE = 64
 """The width of an attention head in every BERT. All other sizes are read off the weights."""
-INSTALL = "otoscribe metrics install --fense"
+INSTALL = "otoscribe get fense"
 """What to type if a file is missing."""
 
 _ENCODER = (
@@ -38,7 +39,7 @@ DETECTOR = PublishedFile(
     None,
     "sha256:1a719f090af70614bbdb9f9437530b7e133c48cfa4a58d964de0d47fc974a2fa",
 )
-"""The detector's weights, about 440 MB, saved by PyTorch. The checksum stands in `fense/evaluator.py`."""
+"""The detector's weights, about 440 MB, MIT, saved by PyTorch. The checksum is `fense/evaluator.py`'s."""
 ENCODER = PublishedFile(
     "paraphrase-TinyBERT-L6-v2.safetensors",
     (f"{_ENCODER}/model.safetensors",),
@@ -60,6 +61,18 @@ FILES = (DETECTOR, ENCODER, VOCABULARY)
 def folder() -> Path:
     """Return the folder where the published files are kept."""
     return files.cache_folder() / "fense"
+
+
+def asset() -> FileSet:
+    """Return what `otoscribe get fense` gets."""
+    return FileSet(
+        name="fense",
+        purpose="metrics FENSE and SPIDEr-FL: two networks",
+        licence="MIT, Apache-2.0",
+        bytes=706_000_000,  # about: nobody states those of the first two
+        folder=folder(),
+        ways=(FILES,),
+    )
 
 
 def require_packages() -> None:

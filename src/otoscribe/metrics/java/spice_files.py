@@ -14,16 +14,18 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from otoscribe import files
 from otoscribe.errors import DownloadError, MetricError, UsageError
+from otoscribe.fetch.assets import State, state_in
 from otoscribe.fetch.published import PublishedFile, download, keep, or_by_hand, part_of
 from otoscribe.fetch.remote import BLOCK, RangesRefusedError, RemoteFile
 from otoscribe.progress import Progress
 
 MAVEN = "https://repo1.maven.org/maven2/edu/stanford/nlp/stanford-corenlp/3.6.0"
-INSTALL = "otoscribe metrics install"
+INSTALL = "otoscribe get spice"
+"""What to type if a file is missing."""
 
 CORENLP = PublishedFile(
     "stanford-corenlp-3.6.0.jar",
@@ -82,7 +84,11 @@ OTHER_ARCHIVES = ("stanford-corenlp-3.6.0-models-spice.jar", "stanford-corenlp-f
 
 @dataclass(frozen=True)
 class SpiceFiles:
-    """SPICE's files in the cache folder."""
+    """SPICE's files in the cache folder, an `Asset`."""
+
+    name: ClassVar[str] = "spice"
+    purpose: ClassVar[str] = "metrics SPICE and SPIDEr: a parser"
+    licence: ClassVar[str] = "GPL-3.0"
 
     corenlp: PublishedFile = CORENLP
     models: PublishedFile = MODELS
@@ -97,6 +103,15 @@ class SpiceFiles:
     def wanted(self) -> tuple[PublishedFile, ...]:
         """Every file."""
         return (self.corenlp, *self.members)
+
+    @property
+    def bytes(self) -> int:
+        """How many are fetched."""
+        return sum(file.bytes or 0 for file in self.wanted)
+
+    def state(self) -> State:
+        """Return how much is installed."""
+        return state_in(self.folder, (self.wanted,))
 
     @property
     def fingerprint(self) -> str:
@@ -132,7 +147,7 @@ class SpiceFiles:
             DownloadError: something cannot be fetched or written, or is not what was published.
         """
         missing = self.missing()
-        with or_by_hand((self.corenlp, self.models), INSTALL):
+        with or_by_hand((self.corenlp, self.models), self.name):
             if self.corenlp in missing:
                 download(self.corenlp, self.folder, progress)
             members = [file for file in missing if file in self.members]

@@ -1,0 +1,80 @@
+"""`otoscribe evaluate RUN TABLE`: captions of a trained run for captioned recordings, and their scores."""
+
+import csv
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otoscribe.cli import terminal
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
+from otoscribe.cli.output import Output
+
+if TYPE_CHECKING:
+    from otoscribe.text.tables import Captions
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a training run.")],
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE", help="Recordings with references: a CSV, or a folder with one in it."
+        ),
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="CSV to write: file_name,caption.")
+    ],
+    beam: Annotated[int, typer.Option(metavar="N", help="Hypotheses kept while searching.")] = 4,
+    weights: Weights = None,
+    skip_missing: SkipMissing = False,
+    features: Features = Path("features"),
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Caption recordings by a trained run, and score the captions."""
+    # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
+    from otoscribe.cli.score import scores_of, text_of
+    from otoscribe.datasets.folder import read_pairs
+    from otoscribe.search.options import Search
+    from otoscribe.train.evaluate import evaluate as evaluate_run
+    from otoscribe.train.trainer import RuntimeSettings
+
+    options = Search(beam=beam)
+    tables = table.glob("*.csv") if table.is_dir() else [table]
+    target = Output("--output", output, map(str, tables))
+    clips = read_pairs(table, skip_missing)
+    with terminal.quiet_libraries(), terminal.Bars() as bars:
+        captions = evaluate_run(
+            run,
+            clips,
+            options=options,
+            features=features,
+            weights=weights,
+            runtime=RuntimeSettings(device=device, threads=threads),
+            progress=bars.show,
+        )
+    folder = table if table.is_dir() else table.parent
+    names = [_name(clip.path, folder) for clip in clips]
+    candidates: Captions = {name: (caption,) for name, caption in zip(names, captions, strict=True)}
+    references = {name: clip.captions for name, clip in zip(names, clips, strict=True)}
+    target.write(_csv(candidates))
+    scores = scores_of(candidates, references, threads=threads)
+    sys.stdout.writelines(text_of(scores, candidates, references))
+
+
+def _name(recording: Path, folder: Path) -> str:
+    """Return the name under which the table in a folder lists a recording."""
+    return (recording.relative_to(folder) if recording.is_relative_to(folder) else recording).as_posix()
+
+
+def _csv(candidates: "Captions") -> Iterator[str]:
+    line = io.StringIO()
+    rows = csv.writer(line)
+    rows.writerow(["file_name", "caption"])
+    for name, (caption,) in candidates.items():
+        rows.writerow([name, caption])
+    yield line.getvalue()

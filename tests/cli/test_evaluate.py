@@ -1,0 +1,92 @@
+"""`otoscribe evaluate`: captions that `otoscribe score` reads, and their scores."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from otoscribe.cli.main import app
+from otoscribe.train.trainer import Experiment, train
+from support.plain_metrics import plain_metrics  # noqa: F401
+from support.tiny_encoder import write_weights
+from support.tiny_run import CPU, VOCABULARY, settings, split
+from support.tiny_tables import VALIDATION, tone, write_table
+
+pytestmark = pytest.mark.usefixtures("plain_metrics")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = Experiment(settings(maximum_epochs=1), VOCABULARY, split(), split(1))
+    return train(made, tmp_path_factory.mktemp("runs"), CPU)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    for name in VALIDATION:
+        tone(tmp_path / "sounds" / name, 300)
+    return write_table(
+        tmp_path / "table.csv", {f"sounds/{name}": captions for name, captions in VALIDATION.items()}
+    )
+
+
+def evaluated(run: Path, table: Path, *more: str) -> tuple[int, str, str]:
+    folder = table.parent if table.is_file() else table
+    given = ["--output", str(folder / "captions.txt"), "--features", str(folder / "features"), *more]
+    result = CliRunner().invoke(app, ["evaluate", str(run), str(table), *given])
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_captions_are_written_and_scored(run: Path, table: Path) -> None:
+    code, printed, told = evaluated(run, table)
+    assert (code, told) == (0, "")
+    with (table.parent / "captions.txt").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["file_name", "caption"]
+    assert [name for name, _ in rows[1:]] == ["sounds/other.wav", "sounds/last.wav"]
+    scored = CliRunner().invoke(app, ["score", str(table.parent / "captions.txt"), str(table)])
+    assert scored.exit_code == 0
+    assert printed == scored.stdout
+    for words in ("bleu_1", "cider_d", "clips: 2; 2 candidates, 1 a clip; 3 references, 1 to 2 a clip"):
+        assert words in printed
+    assert "missing: meteor, spice, spider, spider_fl, fense. It is not installed.\n" in printed
+
+
+def test_a_folder_stands_for_the_one_table_in_it(run: Path, table: Path) -> None:
+    assert evaluated(run, table.parent) == evaluated(run, table)
+
+
+def test_missing_recordings_are_left_out_of_the_scores_if_asked(run: Path, table: Path) -> None:
+    (table.parent / "sounds" / "other.wav").unlink()
+    code, printed, told = evaluated(run, table)
+    assert (code, printed) == (1, "")
+    assert "--skip-missing" in told
+    assert not (table.parent / "captions.txt").exists()
+    code, printed, told = evaluated(run, table, "--skip-missing")
+    assert code == 0
+    assert "other.wav" in told
+    assert "clips: 1; 1 candidates" in printed
+
+
+def test_what_cannot_be_meant_is_misuse(run: Path, table: Path) -> None:
+    code, _, told = evaluated(run, table, "--beam", "0")
+    assert code == 2
+    assert "beam must be a whole number from 1 to 1000" in told
+    for read in (table, table.parent):
+        code, _, told = evaluated(run, read, "--output", str(table))
+        assert code == 2
+        assert "is also read, and would be overwritten" in told
+    code, _, told = evaluated(run, table, "--device", "abacus")
+    assert code == 2
+
+
+def test_what_is_no_run_and_weights_that_are_missing_fail_in_a_sentence(
+    run: Path, table: Path, tmp_path: Path
+) -> None:
+    code, _, told = evaluated(tmp_path / "nothing", table)
+    assert code == 1
+    assert "is not a training run" in told
+    # The run's weights are made by a formula, so that a folder of others is not even looked at.
+    code, _, _ = evaluated(run, table, "--weights", str(write_weights(tmp_path / "weights", seed=0)))
+    assert code == 0
