@@ -172,10 +172,10 @@ def _step_graph(model: CaptionModel) -> onnx.ModelProto:
     example = tuple(
         torch.ones([sizes[axis] for axis in port.axes], dtype=kinds[port.kind]) for port in STEP.inputs
     )
-    dims = {axis: Dim.DYNAMIC for axis in ("clips", "beam", "places")}
+    dims = dict.fromkeys(("clips", "beam", "places"), Dim.DYNAMIC)
     # Words that look at a few of the last ones may treat short histories in a way of their own; whether the
     # graph is right for every length is what `largest_difference` shows.
-    dims |= {axis: Dim.AUTO for axis in ("time", "past")}
+    dims |= dict.fromkeys(("time", "past"), Dim.AUTO)
     return _graph(Step(model), example, STEP, dims)
 
 

@@ -1,0 +1,196 @@
+"""An encoder, an adapter and words that live outside the package: trained, exported and captioned with."""
+
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from otoscribe.cli.main import app
+from otoscribe.model.caption_model import ModelSettings
+from otoscribe.search.options import Search
+from otoscribe.train.export import export
+
+OWN = '''
+from typing import Literal
+
+import torch
+from torch import nn
+
+from otoscribe.model.adapters.base import Adapter, AdapterOutput, AdapterSettings
+from otoscribe.model.encoders.base import Encoder, EncoderSettings, EncoderSpec
+from otoscribe.model.windows import Windows
+from otoscribe.model.words.base import WordEmbedding, WordSettings
+
+
+class LoudnessSettings(EncoderSettings):
+    bands: int = 4
+
+
+class Loudness(Encoder):
+    """The loudness of the pieces of every second."""
+
+    Settings = LoudnessSettings
+    spec = EncoderSpec(
+        name="loudness",
+        paper="none",
+        licence="ours",
+        sample_rate=8000,
+        outputs={"embeddings": 4},
+        version=1,
+        files=((),),
+    )
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.windows = Windows(8000, 4000 if settings.overlap else 8000)
+
+    def forward(self, waveforms):
+        filled = self.windows.fill(waveforms)
+        pieces = filled.unfold(1, self.windows.length, self.windows.hop)
+        parts = pieces.reshape(pieces.shape[0], -1, self.settings.bands, 8000 // self.settings.bands)
+        return {"embeddings": parts.square().mean(-1).add(1e-6).log()}
+
+    def times(self, samples):
+        return self.windows.times(samples, self.spec.sample_rate)
+
+    def state_of(self, files):
+        return {}
+
+
+class PairsSettings(AdapterSettings):
+    width: int = 6
+
+
+class Pairs(Adapter):
+    """Two frames become one place."""
+
+    Settings = PairsSettings
+
+    def __init__(self, settings, width):
+        super().__init__(settings, width)
+        self.width = settings.width
+        self.layer = nn.Linear(width, settings.width)
+
+    def forward(self, features, mask):
+        if mask is None:
+            mask = torch.ones_like(features[..., 0], dtype=torch.bool)
+        clips, frames, _ = features.shape
+        own = torch.eye(frames, device=features.device)[::2]
+        both = own + nn.functional.pad(own, (1, 0))[:, :frames]
+        shares = both * mask[:, None]
+        shares = shares / shares.sum(-1, keepdim=True).clamp(min=1.0)
+        return AdapterOutput(self.layer(shares @ features), mask[:, ::2], shares)
+
+
+class LettersSettings(WordSettings):
+    width: int = 8
+
+
+class Letters(WordEmbedding):
+    """A word is the mean of vectors of its letters, a little of the word before it added."""
+
+    Settings = LettersSettings
+
+    def __init__(self, settings, words):
+        super().__init__(settings, words)
+        self.width = settings.width
+        self.letters = nn.Embedding(128, settings.width)
+        counts = torch.zeros(len(words), 128)
+        for row, word in enumerate(words[4:], start=4):
+            for letter in word:
+                counts[row, min(ord(letter), 127)] += 1 / len(word)
+        self.register_buffer("counts", counts, persistent=False)
+
+    def forward(self, history):
+        vectors = self.counts[history] @ self.letters.weight
+        before = nn.functional.pad(vectors[..., :-1, :], (0, 0, 1, 0))
+        return vectors + 0.5 * before
+
+    def newest(self, history):
+        return self(history[..., -2:])[..., -1, :]
+'''
+
+SETTINGS = """
+[model.encoder]
+name = "{encoder}"
+overlap = 0.5
+
+[model.adapter]
+name = "{adapter}"
+width = 5
+
+[model.words]
+name = "{words}"
+
+[model.decoder]
+d_model = 16
+heads = 2
+head_dim = 8
+blocks = 1
+
+[training]
+maximum_epochs = 2
+learning_rate = 0.01
+"""
+
+BY_PATH = {"encoder": "own_things:Loudness", "adapter": "own_things:Pairs", "words": "own_things:Letters"}
+BY_ENTRY_POINT = {"encoder": "loudness", "adapter": "pairs", "words": "letters"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's folder: a Python file of their own, recordings and a table; the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_things", raising=False)
+    (tmp_path / "own_things.py").write_text(OWN)
+    rows = ["file_name,caption_1"]
+    for index, caption in enumerate(("a dog barks", "rain falls", "a bird sings")):
+        noise = np.random.default_rng(index).normal(size=8000 * (index + 1)) * 0.05 * (index + 1)
+        soundfile.write(tmp_path / f"{index}.wav", noise, 8000)
+        rows.append(f"{index}.wav,{caption}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    return tmp_path
+
+
+def entry_points(names: dict[str, str]) -> Callable[..., list[importlib.metadata.EntryPoint]]:
+    kinds = {"encoder": "encoders", "adapter": "adapters", "words": "words"}
+    made = [
+        importlib.metadata.EntryPoint(name, BY_PATH[kind], f"otoscribe.model.{kinds[kind]}")
+        for kind, name in names.items()
+    ]
+    return lambda group: [entry for entry in made if entry.group == group]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("names", [BY_PATH, BY_ENTRY_POINT], ids=["own file", "entry points"])
+def test_own_encoder_adapter_and_words_go_all_the_way(
+    folder: Path, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if names is BY_ENTRY_POINT:
+        monkeypatch.setattr(importlib.metadata, "entry_points", entry_points(names))
+    (folder / "own.toml").write_text(SETTINGS.format(**names))
+    trained = CliRunner().invoke(app, ["train", "own.toml", "--clips", ".", "--validation", "table.csv"])
+    assert trained.exit_code == 0, trained.output
+    run = Path(trained.stdout.splitlines()[-1])
+    stated = json.loads((run / "settings.json").read_text())["model"]
+    assert {kind: stated[kind]["name"] for kind in names} == names
+    assert stated["encoder"]["weights"].startswith("sha256:")
+    assert stated["adapter"]["width"] == 5
+    assert export(run, folder / "bundle", search=Search(beam=2, maximum_words=4)) <= 1e-4
+    said = CliRunner().invoke(app, ["caption", "--model", "bundle", "0.wav", "2.wav", "--format", "json"])
+    assert said.exit_code == 0, said.output
+    assert all(entry["caption"] for entry in json.loads(said.stdout))
+
+
+def test_their_settings_are_checked_as_any(folder: Path) -> None:
+    parts = {kind: {"name": name} for kind, name in BY_PATH.items()}
+    for kind, wrong in (("encoder", {"bands": "4"}), ("adapter", {"hidden": 3}), ("words", {"width": None})):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            ModelSettings.model_validate(parts | {kind: parts[kind] | wrong})
+    assert ModelSettings.model_validate(parts).feature_width == 4
