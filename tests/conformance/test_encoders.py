@@ -31,6 +31,15 @@ def encoder(name: str, request: pytest.FixtureRequest) -> Encoder:
     return random_encoder(name, request.param)
 
 
+@pytest.fixture
+def published(name: str) -> str:
+    """Return the name of the first file of an encoder's weights, or skip where it needs none."""
+    entry = ENCODERS[name].spec.files[0]
+    if not entry:
+        pytest.skip(f"The encoder {name} has no published weights.")
+    return entry[0].name
+
+
 def waveforms(encoder: Encoder, seconds: float, clips: int = 1) -> torch.Tensor:
     generator = torch.Generator().manual_seed(int(1000 * seconds))
     return torch.rand(clips, int(seconds * encoder.spec.sample_rate), generator=generator) - 0.5
@@ -159,15 +168,14 @@ def test_weights_are_named_by_hash_or_formula(name: str, weights: str) -> None:
         ENCODERS[name].Settings(name=name, weights=weights)
 
 
-def test_absent_weights_say_what_to_type(name: str, tmp_path: Path) -> None:
+def test_absent_weights_say_what_to_type(name: str, published: str, tmp_path: Path) -> None:
     settings = ENCODERS[name].Settings(name=name)
-    file = ENCODERS[name].spec.files[0][0].name
     for folder in (None, tmp_path):
-        with pytest.raises(WeightsError, match=rf"Type: otoscribe get {name}, or name a folder.*{file}"):
+        with pytest.raises(WeightsError, match=rf"Type: otoscribe get {name}, or name a folder.*{published}"):
             load_encoder(settings, folder)
 
 
-def test_a_damaged_download_is_refused(name: str) -> None:
+def test_a_damaged_download_is_refused(name: str, published: str) -> None:
     (file, *_) = ENCODERS[name].spec.files[0]
     # Of the published size, it can be nothing but the published file; of another size, what somebody made.
     folder = weights_folder(name)
@@ -185,10 +193,9 @@ def test_a_damaged_download_is_refused(name: str) -> None:
 
 
 def test_other_weights_than_the_settings_name_are_refused(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str, published: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (file, *_) = ENCODERS[name].spec.files[0]
-    (tmp_path / file.name).write_bytes(b"another")
+    (tmp_path / published).write_bytes(b"another")
     found = random_encoder(name)
     monkeypatch.setattr(ENCODERS[name], "state_of", lambda self, files: found.state_dict())
     settings = ENCODERS[name].Settings(name=name)

@@ -75,8 +75,8 @@ def test_missing_recordings_are_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(TableError) as raised:
         read_pairs(folder)
     assert str(raised.value) == (
-        f"Missing are 4 of 6 recordings in {folder / 'captions.csv'}: 'b.wav', 'c.wav', 'd/e.wav' and "
-        "1 more. Put them there, or go on without: --skip-missing"
+        f"Missing are 4 of 6 recordings in {folder / 'captions.csv'}: 'b.wav', 'c.wav', 'd/e.wav', "
+        "'f.wav'. Put them there, or go on without: --skip-missing"
     )
 
 

@@ -88,7 +88,8 @@ def read_pairs(source: Path, skip_missing: bool = False) -> list[CaptionedClip]:
         counted = f"{len(missing)} of {len(missing) + len(clips)} recordings in {table}"
         if not skip_missing:
             raise TableError(
-                f"Missing are {counted}: {some(missing)}. Put them there, or go on without: --skip-missing"
+                f"Missing are {counted}: {', '.join(map(repr, missing))}. Put them there, or go on without: "
+                "--skip-missing"
             )
         warnings.warn(f"Left out, because they are missing: {counted}, {some(missing)}.", TableWarning, 2)
     return list(clips.values())

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from otoscribe.audio import reading
 from otoscribe.audio.waveform import Audio, samples_of
 from otoscribe.bundle.bundle import Bundle, EncodedClip
-from otoscribe.bundle.manifest import MANIFEST
+from otoscribe.bundle.manifest import MANIFEST, Manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
 from otoscribe.bundle.session import NO_MEMORY
 from otoscribe.errors import BundleError, OtoscribeError, UsageError
@@ -22,6 +22,7 @@ from otoscribe.search.beam import Hypothesis
 from otoscribe.search.beam import search as search_captions
 from otoscribe.search.options import Search
 from otoscribe.search.rules import Rule
+from otoscribe.text.vocabulary import Vocabulary
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The model that ships inside the package."""
@@ -69,6 +70,16 @@ class Captioner:
                 "This copy of otoscribe has no model inside; name one (--model PATH), or install a release."
             )
         self._bundle = Bundle.open(BUNDLED if model is None else model, threads)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model is: its name, sample rate, frame length, way of decoding, and how it was made."""
+        return self._bundle.manifest
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The words that the model knows, for rules of search, which name words by their ids."""
+        return self._bundle.vocabulary
 
     def caption(self, path: FileName, *, beam: int | None = None, candidates: int = 1) -> Caption:
         """Caption a recording.
@@ -126,7 +137,7 @@ class Captioner:
             AudioError: the waveform is no such array, empty, not finite or over `LONGEST_SECONDS`.
             UsageError: a sample rate that is not possible.
         """
-        rate = self._bundle.manifest.sample_rate
+        rate = self.manifest.sample_rate
         audio = reading.resample(samples_of(waveform), sample_rate, rate, LONGEST_SECONDS)
         return self._bundle.listen([audio.waveform])[0]
 
@@ -160,7 +171,7 @@ class Captioner:
         Raises:
             UsageError: a beam or number of candidates that is not possible.
         """
-        own = self._bundle.manifest.search
+        own = self.manifest.search
         # More candidates than the default beam holds widen it; an explicit beam is obeyed or refused.
         if beam is None:
             beam = max(own.beam, Search(beam=1000, candidates=candidates).candidates)
@@ -176,14 +187,14 @@ class Captioner:
         Returns:
             float32 [words, frames], at least 0, at most 1 in sum for each word: the decoder's attention to
             places of its memory (mean over blocks and heads), by the frames that these places come from.
-            Frame i begins at i * `frame_seconds` of the model's manifest.
+            Frame i begins at i * `manifest.frame_seconds`.
         """
         attention = attention_to(self._bundle, clip, self._bundle.vocabulary.encode(caption))
         return attention if clip.sources is None else attention @ clip.sources
 
     def _read(self, path: FileName) -> _Recording:
         name = _name(path)
-        return _Recording(name, reading.load(name, self._bundle.manifest.sample_rate, LONGEST_SECONDS))
+        return _Recording(name, reading.load(name, self.manifest.sample_rate, LONGEST_SECONDS))
 
     def _read_or_failed(self, path: FileName) -> _Recording | Failure:
         try:
