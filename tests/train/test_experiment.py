@@ -88,6 +88,16 @@ def test_the_adapter_gets_the_output_that_the_settings_choose(
     assert torch.equal(found.training.features[0], features_of(places, settings(output=output), "low.wav"))
 
 
+def test_features_of_other_weights_or_of_another_output_are_not_reused(
+    places: Places, tmp_path: Path
+) -> None:
+    others = replace(places, weights=write_weights(tmp_path / "others", seed=1))
+    for at, output in ((places, "embeddings"), (others, "embeddings"), (places, "scores")):
+        chosen = settings(output=output)
+        features = prepare(chosen, at).training.features
+        assert torch.equal(features[0], features_of(at, chosen, "low.wav"))
+
+
 def test_resolving_names_data_and_weights_and_nothing_else(places: Places) -> None:
     found = resolve(settings(), places)
     encoder = load_encoder(settings().model.encoder, places.weights)

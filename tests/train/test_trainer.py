@@ -59,6 +59,24 @@ def test_the_loss_counts_real_tokens_and_nothing_else() -> None:
     assert any(batch.mask is not None for batch in data.validation_batches(100))
 
 
+def test_dropout_acts_in_training(tmp_path: Path) -> None:
+    losses = []
+    for dropout in (0.0, 0.5):
+        run_in(
+            tmp_path,
+            report=lambda epoch: losses.append(epoch.training_loss),
+            dropout=dropout,
+            maximum_epochs=1,
+        )
+    assert losses[0] != losses[1]
+
+
+def test_dropout_does_not_act_in_validation() -> None:
+    torch.manual_seed(0)
+    model = CaptionModel(settings(dropout=0.5).model, VOCABULARY)
+    assert len({validation_loss(model.train(), split(), 4) for _ in range(3)}) == 1
+
+
 def test_the_best_epoch_is_kept_and_not_the_last(tmp_path: Path) -> None:
     """The validation clips have each other's captions, so their loss falls and then rises."""
     others = Split(split().features, split().captions[::-1])
