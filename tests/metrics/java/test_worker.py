@@ -244,6 +244,24 @@ def test_close_ends_the_program_and_the_next_question_starts_it(worker: Worker) 
     assert other != process
 
 
+def test_ending_a_program_leaves_the_next_one_alone(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first,) = worker.ask(["who"])
+    assert worker._program is not None
+    last_words = worker._program.last_words
+
+    def started_meanwhile() -> str:
+        worker._running(fresh=True)
+        return last_words()
+
+    monkeypatch.setattr(worker._program, "last_words", started_meanwhile)
+    worker._end_program()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(first), 0)
+    assert worker._program is not None
+    second = worker._program._process.pid
+    assert list(worker.ask(["who"])) == [str(second)]
+
+
 def test_close_from_another_thread_ends_what_was_asked(worker: Worker) -> None:
     answers = worker.ask(["who", "hang"])
     process = int(next(answers))

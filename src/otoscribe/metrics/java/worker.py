@@ -118,7 +118,7 @@ class Worker:
                 program = _Program(self._command)
             except OSError as error:
                 raise MetricError(f"{self._name} cannot be started: {error}.") from error
-            self._end = weakref.finalize(self, program.end)
+            program.finalizer = weakref.finalize(self, program.end)
             self._program = program
         # After the program is known to `close`, so that one of the two ends it.
         self._require_open()
@@ -141,7 +141,8 @@ class Worker:
             if program is None or program.owner != os.getpid():
                 return ""
             words = program.last_words()
-            self._end()
+            # Its own: another thread may have started the next program meanwhile.
+            program.finalizer()
             return words
 
 
@@ -151,6 +152,9 @@ class _FailedError(Exception):
 
 class _Program:
     """One run of the program. Threads serve its pipes, so that neither side ever blocks the other."""
+
+    finalizer: "weakref.finalize[..., Worker]"
+    """Ends it once, at the latest when its worker or our process ends."""
 
     def __init__(self, command: list[str]) -> None:
         self.owner = os.getpid()
