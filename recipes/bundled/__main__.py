@@ -42,10 +42,10 @@ from otoscribe.train.trainer import Experiment, RuntimeSettings, train
 from recipes.bundled import calibrate, card, corpus, evaluate, examples, lexicon
 from recipes.bundled.channel import Channel
 from recipes.bundled.examples import Example
+from recipes.bundled.label_noise import LabelNoise
 from recipes.bundled.label_sets import adapter_of, fit_sets, sets_of
 from recipes.bundled.learn import LabelledCaptions, fingerprint
 from recipes.bundled.lexicon import Lexicon
-from recipes.bundled.listener import Listener
 from recipes.bundled.recordings import class_similarity, encoder_outputs, unlabelled
 
 NAME = "otoscribe-small-1"
@@ -121,8 +121,8 @@ class Recipe:
         shape = LabelSetSettings(sets=len(sets_of(training)))
         adapter = LabelSet(shape, MODEL.feature_width)
         fit_sets(adapter, training)
-        listener = Listener(adapter, Channel(self.similarity()))
-        known, unseen = (LabelledCaptions(part, vocabulary, listener) for part in (training, held_out))
+        noise = LabelNoise(adapter, Channel(self.similarity()))
+        known, unseen = (LabelledCaptions(part, vocabulary, noise) for part in (training, held_out))
         encoder = load_encoder(MODEL.encoder, self.weights)
         with_weights = MODEL.encoder.model_copy(update={"weights": weights_of(encoder)})
         settings = ExperimentSettings(
@@ -132,11 +132,11 @@ class Recipe:
         )
         learned = self.learn(Experiment(settings, vocabulary, known, unseen), unseen)
         recordings = corpus.pairs(self.data)
-        heard = encoder_outputs(encoder, [pair.path for pair in recordings])
+        features = encoder_outputs(encoder, [pair.path for pair in recordings])
         labels = calibrate.labels(self.data, recordings, self.classes, lexis)
-        run, model = self.assemble(learned, training, heard, labels)
+        run, model = self.assemble(learned, training, features, labels)
         unnamed = self.export(run, None)
-        table = self.evaluate(unnamed, model, vocabulary, heard, labels, lexis, training, held_out)
+        table = self.evaluate(unnamed, model, vocabulary, features, labels, lexis, training, held_out)
         text = card.text(
             training=known.examples,
             held_out=unseen.examples,
@@ -199,13 +199,13 @@ class Recipe:
         self,
         learned: Path,
         training: Sequence[Example],
-        heard: Sequence[Tensor],
+        features: Sequence[Tensor],
         labels: dict[int, tuple[int, ...]],
     ) -> tuple[Path, CaptionModel]:
         """Give the learned model its label sets and its calibration, and write it as a run of its own."""
         model = load_run(learned)[0]
         fit_sets(adapter_of(model), training)
-        calibrate.fit(adapter_of(model), [heard[i] for i in labels], list(labels.values()))
+        calibrate.fit(adapter_of(model), [features[i] for i in labels], list(labels.values()))
         run = self.work / "run"
         for name in ("settings.json", "vocabulary.json", "log.csv", "done"):
             write_text(run / name, (learned / name).read_text(encoding="utf-8"))
@@ -225,7 +225,7 @@ class Recipe:
         bundle: Path,
         model: CaptionModel,
         vocabulary: Vocabulary,
-        heard: Sequence[Tensor],
+        features: Sequence[Tensor],
         labels: dict[int, tuple[int, ...]],
         lexis: Lexicon,
         training: Sequence[Example],
@@ -238,18 +238,18 @@ class Recipe:
         recordings = corpus.pairs(self.data)
         captioner = Captioner(bundle)
         captions = [captioner.caption(pair.path).caption for pair in recordings]
-        unrounded = evaluate.captions(model, vocabulary, heard, SEARCH)
+        unrounded = evaluate.captions(model, vocabulary, features, SEARCH)
         same = sum(one == other for one, other in zip(captions, unrounded, strict=True))
         self.log(f"evaluate: {same} of {len(captions)} captions are those of the float32 model")
         for pair, caption in zip(recordings, captions, strict=True):
             self.log(f"{pair.path.name}: {caption} | {pair.captions[0]}")
         crossed = calibrate.crossed(
             adapter_of(model),
-            heard,
+            features,
             labels,
             lambda clips: evaluate.captions(model, vocabulary, clips, SEARCH),
         )
-        posteriors = evaluate.posteriors(adapter_of(model), heard)
+        posteriors = evaluate.posteriors(adapter_of(model), features)
         first = [example for example in training if example.style == 0]
         table = evaluate.table(
             recordings,

@@ -20,27 +20,27 @@ from recipes.bundled.lexicon import Lexicon
 STEPS = 200
 
 
-def fit(adapter: LabelSet, heard: Sequence[Tensor], held: Sequence[tuple[int, ...]]) -> float:
+def fit(adapter: LabelSet, features: Sequence[Tensor], held: Sequence[tuple[int, ...]]) -> float:
     """Set the adapter's coefficients and intercept by maximum likelihood; its class prior must be set.
 
     Args:
         adapter: is changed.
-        heard: the encoder's output for each clip, [frames, width], logits first.
+        features: the encoder's output for each clip, [frames, width], logits first.
         held: labels that hold for each clip.
 
     Returns:
         The fit's nats per clip.
     """
-    features = torch.stack([_features(adapter, clip) for clip in heard]).double()
+    inputs = torch.stack([_features(adapter, clip) for clip in features]).double()
     targets = torch.zeros(len(held), CLASSES, dtype=torch.float64)
     for row, true in enumerate(held):
         targets[row, list(true)] = 1.0
-    weights = torch.zeros(features.shape[-1] + 1, dtype=torch.float64, requires_grad=True)
+    weights = torch.zeros(inputs.shape[-1] + 1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=STEPS, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        posterior = features @ weights[:-1] + weights[-1]
+        posterior = inputs @ weights[:-1] + weights[-1]
         nats = F.binary_cross_entropy_with_logits(posterior, targets, reduction="sum") / len(held)
         nats.backward()  # type: ignore[no-untyped-call]
         return nats
@@ -51,8 +51,8 @@ def fit(adapter: LabelSet, heard: Sequence[Tensor], held: Sequence[tuple[int, ..
     return float(loss().detach())
 
 
-def _features(adapter: LabelSet, heard: Tensor) -> Tensor:
-    logits = heard[None, :, :CLASSES].clamp(-LIMIT, LIMIT)
+def _features(adapter: LabelSet, features: Tensor) -> Tensor:
+    logits = features[None, :, :CLASSES].clamp(-LIMIT, LIMIT)
     return adapter.calibration_features(logits, torch.ones_like(logits[..., 0], dtype=torch.bool))[0]
 
 
@@ -72,18 +72,18 @@ def labels(
 
 def crossed(
     adapter: LabelSet,
-    heard: Sequence[Tensor],
+    features: Sequence[Tensor],
     held: dict[int, tuple[int, ...]],
     caption: Callable[[Sequence[Tensor]], list[str]],
 ) -> list[str]:
     """Caption every recording with a calibration fitted on others: two halves, each scored by the other."""
     kept = adapter.coefficients.clone(), adapter.intercept.clone()
-    texts = [""] * len(heard)
+    texts = [""] * len(features)
     for half in (0, 1):
         fitted = [index for index in held if index % 2 != half]
-        fit(adapter, [heard[index] for index in fitted], [held[index] for index in fitted])
-        scored = [index for index in range(len(heard)) if index % 2 == half]
-        for index, text in zip(scored, caption([heard[index] for index in scored]), strict=True):
+        fit(adapter, [features[index] for index in fitted], [held[index] for index in fitted])
+        scored = [index for index in range(len(features)) if index % 2 == half]
+        for index, text in zip(scored, caption([features[index] for index in scored]), strict=True):
             texts[index] = text
     adapter.coefficients.copy_(kept[0])
     adapter.intercept.copy_(kept[1])

@@ -42,11 +42,11 @@ def spread(scores: NDArray[np.float64]) -> float:
 
 
 def captions(
-    model: CaptionModel, vocabulary: Vocabulary, heard: Sequence[Tensor], settings: Search
+    model: CaptionModel, vocabulary: Vocabulary, features: Sequence[Tensor], settings: Search
 ) -> list[str]:
     """Caption clips whose encoder output [frames, width] is known."""
     texts = []
-    for clip in heard:
+    for clip in features:
         with torch.inference_mode():
             memory = model.remember(clip[None], None)
         best = search(TorchStepper(model, *memory), settings)[0][0]
@@ -70,7 +70,7 @@ def held_out_scores(
     means = []
     for clean in (1.0, 0.0):
         with torch.inference_mode():
-            memory = memory_of(model, held_out.listener(chosen, clean, 0))
+            memory = memory_of(model, held_out.noise(chosen, clean, 0))
         found = search(TorchStepper(model, *memory), settings)
         texts = [words_of(vocabulary.decode(best[0].tokens)) for best in found]
         sets = [CiderD(references[i : i + SET]).score(texts[i : i + SET])[0] for i in starts]
@@ -140,11 +140,11 @@ def ticked(training: Sequence[Example]) -> NDArray[np.float32]:
     return vectors
 
 
-def posteriors(adapter: LabelSet, heard: Sequence[Tensor]) -> NDArray[np.float32]:
+def posteriors(adapter: LabelSet, features: Sequence[Tensor]) -> NDArray[np.float32]:
     """Return the calibrated probability of every class for every clip, [clips, classes]."""
     prior = (adapter.class_prior / (1.0 - adapter.class_prior)).log()
     found = []
-    for clip in heard:
+    for clip in features:
         logits = clip[None, :, :CLASSES].clamp(-LIMIT, LIMIT)
         evidence = adapter.evidence(logits, torch.ones_like(logits[..., 0], dtype=torch.bool))
         found.append((evidence[0] + prior).sigmoid())

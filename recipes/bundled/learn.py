@@ -13,32 +13,32 @@ from otoscribe.model.caption_model import CaptionModel
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.batches import Batch, Memory, Rows
 from recipes.bundled.examples import LONGEST, Example
-from recipes.bundled.listener import CLEAN, Heard, Listener
+from recipes.bundled.label_noise import CLEAN, LabelNoise, NoisyLabels
 
 POOL = 4096
 """Examples that are sorted by length together before they are cut into batches."""
 
 
-def memory_of(model: CaptionModel, heard: Heard) -> Memory:
-    """Embed what was heard, for the model's decoder."""
+def memory_of(model: CaptionModel, labels: NoisyLabels) -> Memory:
+    """Embed labels for the model's decoder."""
     assert isinstance(model.adapter, LabelSet)
-    memory, mask = model.adapter.embed(*heard)
+    memory, mask = model.adapter.embed(*labels)
     return *model.decoder.memory_cache(memory), mask
 
 
 @dataclass(frozen=True)
 class LabelBatch(Batch):
-    """Captions, one a clip, and what the imperfect listener heard of each clip."""
+    """Captions, one a clip, and the noisy labels of each clip."""
 
-    heard: Heard
+    labels: NoisyLabels
 
     def memory(self, model: CaptionModel) -> Memory:
-        """Embed what was heard."""
-        return memory_of(model, self.heard)
+        """Embed the labels."""
+        return memory_of(model, self.labels)
 
     def to(self, device: torch.device) -> Self:
         """Copy to a device."""
-        labels, strengths, times, styles = (part.to(device) for part in self.heard)
+        labels, strengths, times, styles = (part.to(device) for part in self.labels)
         groups = tuple(rows.to(device) for rows in self.groups)
         return type(self)(groups, (labels, strengths, times, styles))
 
@@ -49,15 +49,15 @@ class LabelledCaptions:
     Args:
         examples: captions without a word, and those of more than LONGEST words, are left out.
         vocabulary: the words.
-        listener: draws what is heard of an example, the same for the same seed, epoch and batch.
+        noise: draws the noisy labels of an example, the same for the same seed, epoch and batch.
     """
 
-    def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary, listener: Listener) -> None:
+    def __init__(self, examples: Sequence[Example], vocabulary: Vocabulary, noise: LabelNoise) -> None:
         ids = [vocabulary.encode(example.caption) for example in examples]
         kept = [index for index, words in enumerate(ids) if 0 < len(words) <= LONGEST]
         self.examples = [examples[index] for index in kept]
         self.ids = [ids[index] for index in kept]
-        self.listener = listener
+        self.noise = noise
 
     @property
     def pairs(self) -> int:
@@ -85,13 +85,13 @@ class LabelledCaptions:
 
     def _batch(self, indices: Sequence[int], clean: float, seed: int) -> LabelBatch:
         rows = Rows.of([self.ids[index] for index in indices], range(len(indices)))
-        return LabelBatch((rows,), self.listener([self.examples[index] for index in indices], clean, seed))
+        return LabelBatch((rows,), self.noise([self.examples[index] for index in indices], clean, seed))
 
 
 def fingerprint(*sources: LabelledCaptions) -> str:
-    """Return a SHA-256 of all examples, and of which classes the listener confuses."""
+    """Return a SHA-256 of all examples, and of which classes the noise confuses."""
     digest = hashlib.sha256()
     for source in sources:
         digest.update(repr((source.examples, source.ids)).encode())
-        digest.update(source.listener.channel.similarity.numpy().tobytes())
+        digest.update(source.noise.channel.similarity.numpy().tobytes())
     return digest.hexdigest()

@@ -31,15 +31,15 @@ from otoscribe.train.settings import DataSettings, ExperimentSettings, TrainingS
 from otoscribe.train.trainer import Experiment, RuntimeSettings, train
 from recipes.bundled import calibrate, card, corpus, examples, lexicon
 from recipes.bundled import channel as channel_stage
-from recipes.bundled import listener as listener_stage
+from recipes.bundled import label_noise as noise_stage
 from recipes.bundled.__main__ import TRAINING
 from recipes.bundled.channel import Channel
 from recipes.bundled.corpus import Clip, Pair
 from recipes.bundled.examples import Example
+from recipes.bundled.label_noise import LabelNoise
 from recipes.bundled.label_sets import fit_sets
 from recipes.bundled.learn import LabelBatch, LabelledCaptions, fingerprint
 from recipes.bundled.lexicon import Lexicon
-from recipes.bundled.listener import Listener
 
 DOG, RAIN, SIREN = 5, 6, 7
 NAMES = {DOG: "dog barks", RAIN: "rain falls", SIREN: "siren wails"}
@@ -249,46 +249,42 @@ MODEL = ModelSettings(
 
 
 @pytest.fixture(scope="module")
-def listener() -> Listener:
-    """Return a listener that knows the toy examples' label sets."""
+def noise() -> LabelNoise:
+    """Return a noise that knows the toy examples' label sets."""
     adapter = LabelSet(MODEL.adapter, MODEL.feature_width)
     fit_sets(adapter, toy_examples())
-    return Listener(adapter, Channel(np.eye(CLASSES, dtype=np.float32)))
+    return LabelNoise(adapter, Channel(np.eye(CLASSES, dtype=np.float32)))
 
 
-def test_a_clean_example_is_heard_as_it_is(listener: Listener) -> None:
+def test_a_clean_example_is_heard_as_it_is(noise: LabelNoise) -> None:
     given = [example((DOG, RAIN), "a dog"), example((SIREN,), "a siren", style=1)]
-    labels, strengths, times, styles = listener(given, clean=1.0, seed=0)
+    labels, strengths, times, styles = noise(given, clean=1.0, seed=0)
     assert labels.shape == strengths.shape == times.shape
     assert [set(row) - {NOTHING} for row in labels.tolist()] == [{DOG, RAIN}, {SIREN}]
     assert styles.tolist() == [0, 1]
     assert bool((strengths[labels < CLASSES] > 0).all())
     assert bool((strengths[labels >= CLASSES] == 0).all())
-    for one, other in zip(
-        listener(given, clean=0.0, seed=1), listener(given, clean=0.0, seed=1), strict=True
-    ):
+    for one, other in zip(noise(given, clean=0.0, seed=1), noise(given, clean=0.0, seed=1), strict=True):
         assert torch.equal(one, other)
 
 
-def test_told_times_and_voices_reach_the_places_of_their_labels(listener: Listener) -> None:
+def test_told_times_and_voices_reach_the_places_of_their_labels(noise: LabelNoise) -> None:
     told = Example(0, "a dog then rain", (DOG, RAIN), {}, (MALE_VOICE,), {DOG: EARLIER, RAIN: LATER}, 0)
-    labels, strengths, times, _ = listener([told] * 400, clean=1.0, seed=0)
+    labels, strengths, times, _ = noise([told] * 400, clean=1.0, seed=0)
     assert labels.shape[1] <= PLACES + 2
     ordered = (times[:, 0] == EARLIER) & (times[:, 1] == LATER)
     untold = times[:, 0] == ANY_TIME
-    assert float(ordered.float().mean()) == pytest.approx(listener_stage.TOLD_TIME, abs=0.1)
+    assert float(ordered.float().mean()) == pytest.approx(noise_stage.TOLD_TIME, abs=0.1)
     assert float((ordered | untold).float().mean()) > 0.9
     voices = labels[:, 2]
-    assert float((voices == MALE_VOICE).float().mean()) == pytest.approx(listener_stage.TOLD_VOICE, abs=0.08)
-    assert float((voices == FEMALE_VOICE).float().mean()) == pytest.approx(
-        listener_stage.WRONG_VOICE, abs=0.04
-    )
+    assert float((voices == MALE_VOICE).float().mean()) == pytest.approx(noise_stage.TOLD_VOICE, abs=0.08)
+    assert float((voices == FEMALE_VOICE).float().mean()) == pytest.approx(noise_stage.WRONG_VOICE, abs=0.04)
     assert bool((strengths[:, 2] == 0).all())
 
 
-def toy_captions(listener: Listener, *more: Example) -> LabelledCaptions:
+def toy_captions(noise: LabelNoise, *more: Example) -> LabelledCaptions:
     toy = [*toy_examples(), *more]
-    return LabelledCaptions(toy, Vocabulary.from_captions(e.caption for e in toy), listener)
+    return LabelledCaptions(toy, Vocabulary.from_captions(e.caption for e in toy), noise)
 
 
 def captions_of(batches: list[LabelBatch]) -> list[list[tuple[int, ...]]]:
@@ -298,15 +294,15 @@ def captions_of(batches: list[LabelBatch]) -> list[list[tuple[int, ...]]]:
     ]
 
 
-def test_batches_cover_every_caption_once_an_epoch_and_mix_no_corpora(listener: Listener) -> None:
-    source = toy_captions(listener, example((DOG,), "a " * 31), example((DOG,), "!"))
+def test_batches_cover_every_caption_once_an_epoch_and_mix_no_corpora(noise: LabelNoise) -> None:
+    source = toy_captions(noise, example((DOG,), "a " * 31), example((DOG,), "!"))
     assert source.pairs == len(toy_examples())  # without the one that is too long, and the empty one
     first, second = (list(source.training_batches(4, seed=3, epoch=epoch)) for epoch in (1, 2))
     expected = sorted((*words, 2) for words in source.ids)
     for epoch in (first, second):
         found = captions_of(epoch)
         assert sorted(words for batch in found for words in batch) == expected
-        assert all(len(set(batch.heard[3].tolist())) == 1 for batch in epoch)
+        assert all(len(set(batch.labels[3].tolist())) == 1 for batch in epoch)
         lengths = [[len(words) for words in batch] for batch in found]
         assert np.mean([max(found) - min(found) for found in lengths]) < 1
         assert sum(batch.pairs for batch in epoch) == source.pairs
@@ -319,12 +315,12 @@ def same(one: list[LabelBatch], other: list[LabelBatch]) -> bool:
     return all(
         torch.equal(first, second)
         for a, b in zip(one, other, strict=True)
-        for first, second in zip((*a.heard, a.groups[0].tokens), (*b.heard, b.groups[0].tokens), strict=True)
+        for first, second in zip((*a.labels, a.groups[0].tokens), (*b.labels, b.groups[0].tokens), strict=True)
     )
 
 
-def test_the_same_seed_and_epoch_draw_the_same(listener: Listener) -> None:
-    source = toy_captions(listener)
+def test_the_same_seed_and_epoch_draw_the_same(noise: LabelNoise) -> None:
+    source = toy_captions(noise)
 
     def drawn(seed: int, epoch: int) -> list[LabelBatch]:
         return list(source.training_batches(1, seed, epoch))
@@ -332,39 +328,39 @@ def test_the_same_seed_and_epoch_draw_the_same(listener: Listener) -> None:
     assert same(drawn(3, 1), drawn(3, 1))
     assert same(list(source.validation_batches(5)), list(source.validation_batches(5)))
     heard = [
-        {row: batch.heard[1].tolist() for batch in drawn(seed, epoch) for row in captions_of([batch])[0]}
+        {row: batch.labels[1].tolist() for batch in drawn(seed, epoch) for row in captions_of([batch])[0]}
         for seed, epoch in ((3, 1), (3, 2), (4, 1))
     ]
     assert heard[0] != heard[1]
     assert heard[0] != heard[2]
 
 
-def test_the_fingerprint_sees_captions_labels_and_the_channel(listener: Listener) -> None:
-    source = toy_captions(listener)
+def test_the_fingerprint_sees_captions_labels_and_the_channel(noise: LabelNoise) -> None:
+    source = toy_captions(noise)
     similarity = np.eye(CLASSES, dtype=np.float32)
     similarity[DOG, RAIN] = similarity[RAIN, DOG] = 0.5
     others = [
-        toy_captions(listener, example((DOG,), "a dog")),
-        toy_captions(listener, example((RAIN,), "a dog")),
-        toy_captions(Listener(listener.adapter, Channel(similarity))),
+        toy_captions(noise, example((DOG,), "a dog")),
+        toy_captions(noise, example((RAIN,), "a dog")),
+        toy_captions(LabelNoise(noise.adapter, Channel(similarity))),
     ]
     assert len({fingerprint(one) for one in (source, *others)}) == 4
     assert fingerprint(source, others[0]) != fingerprint(others[0], source)
-    assert fingerprint(source) == fingerprint(toy_captions(listener))
+    assert fingerprint(source) == fingerprint(toy_captions(noise))
 
 
 def test_a_quarter_is_trained_on_as_labelled_and_nothing_is_validated_so(
-    listener: Listener, monkeypatch: pytest.MonkeyPatch
+    noise: LabelNoise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
-    heard = Listener.__call__
+    heard = LabelNoise.__call__
 
-    def noted(self: Listener, examples: list[Example], clean: float, seed: int) -> object:
+    def noted(self: LabelNoise, examples: list[Example], clean: float, seed: int) -> object:
         asked.append(clean)
         return heard(self, examples, clean, seed)
 
-    monkeypatch.setattr(Listener, "__call__", noted)
-    source = toy_captions(listener)
+    monkeypatch.setattr(LabelNoise, "__call__", noted)
+    source = toy_captions(noise)
     list(source.training_batches(27, seed=0, epoch=1))
     assert asked == [0.25, 0.25]
     list(source.validation_batches(27))
@@ -383,8 +379,8 @@ def test_the_adapters_sets_and_priors_are_those_of_the_labelled_clips() -> None:
     assert float(adapter.class_prior[SIREN]) == pytest.approx(0.0, abs=1e-4)
 
 
-def toy_run(runs: Path, listener: Listener, report: Callable[[Epoch], None] = lambda epoch: None) -> Path:
-    source = toy_captions(listener)
+def toy_run(runs: Path, noise: LabelNoise, report: Callable[[Epoch], None] = lambda epoch: None) -> Path:
+    source = toy_captions(noise)
     vocabulary = Vocabulary.from_captions(e.caption for e in source.examples)
     numbers = {"batch_pairs": 4, "maximum_epochs": 3, "warmup_steps": 5, "learning_rate": 0.02}
     settings = ExperimentSettings(
@@ -397,16 +393,16 @@ def toy_run(runs: Path, listener: Listener, report: Callable[[Epoch], None] = la
 
 
 def test_the_recipe_trains_by_the_trainer_and_goes_on_to_identical_weights(
-    listener: Listener, tmp_path: Path
+    noise: LabelNoise, tmp_path: Path
 ) -> None:
     def kill(epoch: Epoch) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
-    whole = toy_run(tmp_path / "whole", listener)
+    whole = toy_run(tmp_path / "whole", noise)
     with pytest.raises(KeyboardInterrupt):
-        toy_run(tmp_path / "killed", listener, kill)
-    resumed = toy_run(tmp_path / "killed", listener)
+        toy_run(tmp_path / "killed", noise, kill)
+    resumed = toy_run(tmp_path / "killed", noise)
     for name in ("model.safetensors", "log.csv", "done"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
     first, *_, last = read_log(whole / "log.csv")

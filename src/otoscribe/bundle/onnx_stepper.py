@@ -53,7 +53,7 @@ def attention_to(bundle: Bundle, clip: EncodedClip, tokens: Sequence[int]) -> ND
 
     Args:
         bundle: the model.
-        clip: what it heard.
+        clip: from `Bundle.listen`.
         tokens: ids of the caption's words, without `START` and `END`.
 
     Returns:

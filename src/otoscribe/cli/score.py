@@ -83,7 +83,7 @@ def scores_of(
     """Score captions while showing on standard error how far that is, and what makes the scores doubtful."""
     from otoscribe.metrics import Scorer
 
-    with terminal.Bars() as bars, warnings.catch_warnings(record=True) as noticed:
+    with terminal.Bars() as bars, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MetricWarning)
         try:
             with Scorer(references, metrics, threads=threads, progress=bars.show) as scorer:
@@ -94,7 +94,7 @@ def scores_of(
                 file=sys.stderr,
             )
             raise
-    for sentence in (*(str(warning.message) for warning in noticed), *_doubts(candidates, references)):
+    for sentence in (*(str(warning.message) for warning in caught), *_doubts(candidates, references)):
         print(terminal.printable(sentence), file=sys.stderr)
     return scores
 
@@ -136,18 +136,19 @@ def _counted(captions: "Captions", kind: str) -> str:
 
 
 def _described(scores: "Scores", candidates: str, references: str) -> Iterator[str]:
-    told = scores.statistics
-    yield f"clips: {told.clips}; {candidates}; {references}\n"
+    statistics = scores.statistics
+    yield f"clips: {statistics.clips}; {candidates}; {references}\n"
     yield (
-        f"words: {told.words_mean:.1f} a candidate ({told.words_min} to {told.words_max}), "
-        f"{told.reference_words_mean:.1f} a reference\n"
+        f"words: {statistics.words_mean:.1f} a candidate ({statistics.words_min} to {statistics.words_max}), "
+        f"{statistics.reference_words_mean:.1f} a reference\n"
     )
     yield (
-        f"distinct words: {told.vocabulary} in candidates, {told.reference_vocabulary} in references, "
-        f"{told.one_reference_vocabulary:.0f} in one reference of each clip\n"
+        f"distinct words: {statistics.vocabulary} in candidates, "
+        f"{statistics.reference_vocabulary} in references, "
+        f"{statistics.one_reference_vocabulary:.0f} in one reference of each clip\n"
     )
-    yield f"distinct captions: {told.distinct_captions}"
-    yield f"; empty: {told.empty_captions}\n" if told.empty_captions else "\n"
+    yield f"distinct captions: {statistics.distinct_captions}"
+    yield f"; empty: {statistics.empty_captions}\n" if statistics.empty_captions else "\n"
 
 
 def _json(scores: "Scores") -> Iterator[str]:

@@ -54,7 +54,7 @@ class Captioner:
     """Captions recordings with one model, loaded once.
 
     `caption` does all for a file; `listen` and `decode` are its two halves, for waveforms and for whoever
-    wants to decode what was heard once more in another way.
+    wants to decode a clip more than once.
 
     Args:
         model: a bundle's folder; the model that ships with otoscribe if None.

@@ -75,7 +75,7 @@ class Fense:
 
         Args:
             references: texts as written, clips x references.
-            progress: told what is read, how many distinct texts of it are done, and how many there are.
+            progress: called with what is read, how many distinct texts of it are done, and of how many.
 
         Raises:
             MetricError: PyTorch or transformers is not installed.

@@ -80,7 +80,7 @@ class Meteor:
 
     Args:
         cache: what was answered before.
-        progress: told how many captions are aligned.
+        progress: called with how many captions are aligned.
     """
 
     def __init__(self, cache: AnswerCache, progress: Progress | None = None) -> None:

@@ -49,9 +49,6 @@ class Adapter(nn.Module, ABC):
     input_width: ClassVar[int | None] = None
     """The only width of features that this adapter can take; None: any."""
 
-    gives_sources: ClassVar[bool] = False
-    """Whether it says which frames each place of the memory comes from; it must if these are not the same."""
-
     width: int
     """Width of the memory."""
 

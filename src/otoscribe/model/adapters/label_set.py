@@ -123,10 +123,10 @@ class LabelSet(Adapter):
             mask = torch.ones_like(features[..., 0], dtype=torch.bool)
         evidence = self.evidence(logits, mask)
         labels = self.most_probable_set(evidence)
-        heard = labels.clamp(max=CLASSES - 1)
-        strengths = self.strength(evidence.gather(1, heard))
+        classes = labels.clamp(max=CLASSES - 1)
+        strengths = self.strength(evidence.gather(1, classes))
         of_labels = logits.gather(
-            2, heard[:, None].expand(-1, logits.shape[1], -1)
+            2, classes[:, None].expand(-1, logits.shape[1], -1)
         )  # [clips, frames, PLACES]
         times = self.time(of_labels, labels, mask)
         speaks = (labels == SPEECH).any(1) | (evidence[:, SPEECH] > SPEECH_EVIDENCE)
@@ -215,9 +215,9 @@ class LabelSet(Adapter):
             int64 [batch].
         """
         low, high, voiced = (pitches * (speech.sigmoid() * mask)[..., None]).sum(1).unbind(-1)
-        heard = voiced > VOICED_FRAMES
-        male = heard & (low > MALE_LOW * voiced)
-        female = heard & (high > FEMALE_HIGH * voiced) & (low < FEMALE_LOW * voiced)
+        enough = voiced > VOICED_FRAMES
+        male = enough & (low > MALE_LOW * voiced)
+        female = enough & (high > FEMALE_HIGH * voiced) & (low < FEMALE_LOW * voiced)
         return torch.where(male, MALE_VOICE, torch.where(female, FEMALE_VOICE, NOTHING))
 
     def embed(self, labels: Tensor, strengths: Tensor, times: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The imperfect listener: what the adapter would be given to embed of a clip that nobody can hear.
+"""An imperfect listener: what the adapter would be given to embed of a clip that nobody can hear.
 
 Labels go through the channel; voices and the order in time, which the channel knows nothing of, are known,
 unknown or wrong by chance.
@@ -24,7 +24,7 @@ from otoscribe.model.adapters.label_set import (
 from recipes.bundled.channel import Channel
 from recipes.bundled.examples import Example
 
-Heard = tuple[Tensor, Tensor, Tensor, Tensor]
+NoisyLabels = tuple[Tensor, Tensor, Tensor, Tensor]
 """Labels, strengths and times [examples, places] and styles [examples], all int64."""
 
 CLEAN = 0.25
@@ -40,7 +40,7 @@ RANDOM_TIME = 0.05
 """Chance of an order that the caption does not tell."""
 
 
-class Listener:
+class LabelNoise:
     """Turns examples into what the adapter embeds, as an imperfect listener would.
 
     Args:
@@ -52,7 +52,7 @@ class Listener:
         self.adapter = adapter
         self.channel = channel
 
-    def __call__(self, examples: Sequence[Example], clean: float, seed: int) -> Heard:
+    def __call__(self, examples: Sequence[Example], clean: float, seed: int) -> NoisyLabels:
         """Return what is heard of some examples.
 
         Args:
