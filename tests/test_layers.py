@@ -32,7 +32,7 @@ ROOMS = {
     "model.encoders": "base yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention label_set",
     "model.words": "base random",
-    "model ": "decoder caption_model torch_stepper",
+    "model ": "contract decoder caption_model torch_stepper",
     "train": "settings store batches run history trainer experiment evaluate few_bits export",
     "cli": "terminal options output formats caption score get train evaluate export main",
     " ": "__main__",

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -194,3 +195,60 @@ def test_their_settings_are_checked_as_any(folder: Path) -> None:
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ModelSettings.model_validate(parts | {kind: parts[kind] | wrong})
     assert ModelSettings.model_validate(parts).feature_width == 4
+
+
+BROKEN = {
+    "no Settings": ("adapter", "class Mine(Adapter):\n    def forward(self, f, m): ...", "is no adapter"),
+    "abstract": ("adapter", "class Mine(Adapter):\n    Settings = AdapterSettings", "is no adapter"),
+    "raises": ("adapter", "class Mine(Pairs):\n    def __init__(self, s, w): 1 / 0", "ZeroDivisionError"),
+    "fails": (
+        "adapter",
+        "class Mine(Pairs):\n    def forward(self, f, m): return f @ f",
+        "The adapter '.*' failed: RuntimeError",
+    ),
+    "no output": ("adapter", "class Mine(Pairs):\n    def forward(self, f, m): return f", "an AdapterOutput"),
+    "other width": (
+        "adapter",
+        "class Mine(Pairs):\n    def forward(self, f, m): return AdapterOutput(f, m)",
+        r"memory \[2, places, 5\]",
+    ),
+    "no sources": (
+        "adapter",
+        "class Mine(Pairs):\n    def forward(self, f, m): return AdapterOutput(*super().forward(f, m)[:2])",
+        "sources, as its places are not the frames",
+    ),
+    "words of another shape": (
+        "words",
+        "class Mine(Letters):\n    def forward(self, h): return super().forward(h)[..., :3]",
+        r"vectors \[1, 4, 8\] as float32",
+    ),
+    "words of whole numbers": (
+        "words",
+        "class Mine(Letters):\n    def newest(self, h): return h[..., -1:].expand(-1, 8)",
+        r"newest \[1, 8\]; it gives float32 \[1, 4, 8\], newest int64",
+    ),
+    "encoder without the output": (
+        "encoder",
+        "class Mine(Loudness):\n    def forward(self, w): return {}",
+        "must give {'embeddings'",
+    ),
+    "encoder that raises": (
+        "encoder",
+        "class Mine(Loudness):\n    def forward(self, w): return w[9]",
+        "The encoder '.*' failed: IndexError",
+    ),
+    "exits": ("encoder", "raise SystemExit(0)", "cannot be imported: SystemExit"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_variant_is_refused_in_a_sentence(folder: Path, case: str) -> None:
+    kind, code, message = BROKEN[case]
+    (folder / "own_broken.py").write_text(f"from own_things import *\n\n\n{code}\n")
+    sys.modules.pop("own_broken", None)
+    names = BY_PATH | {kind: "own_broken:Mine"}
+    (folder / "own.toml").write_text(SETTINGS.format(**names))
+    result = CliRunner().invoke(app, ["train", "own.toml", "--clips", ".", "--validation", "table.csv"])
+    assert result.exit_code == 2, result.output
+    assert re.search(message, result.stderr), result.stderr
+    assert result.stderr.count("\n") == 1

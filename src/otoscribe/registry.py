@@ -13,16 +13,31 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, Generic, TypeVar, cast
 
-from otoscribe.errors import UsageError, unknown_name
+from otoscribe.errors import OtoscribeError, UsageError, unknown_name
 
 T = TypeVar("T")
 
 BASE = "base"
 """The file of a variants' folder that holds their interface and is no variant."""
+
+
+def guarded(kind: str, name: str, make: Callable[[], T]) -> T:
+    """Return what `make` makes by a variant's code.
+
+    Raises:
+        UsageError: that code failed; what it raises on purpose passes.
+    """
+    try:
+        return make()
+    except OtoscribeError:
+        raise
+    except Exception as error:  # whatever the variant's own code raises
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
+        raise UsageError(f"The {kind} {name!r} failed: {reason}.") from error
 
 
 class Registry(Generic[T]):
@@ -58,6 +73,15 @@ class Registry(Generic[T]):
             return self._checked(name, getattr(self._imported(name, entry.module), entry.attr, None))
         raise unknown_name(self.kind, name, self)
 
+    def build(self, name: str, *arguments: object) -> T:
+        """Return a variant made from its class.
+
+        Raises:
+            UsageError: as for `[name]`, or its code failed.
+        """
+        variant = self[name]
+        return guarded(self.kind, name, lambda: variant(*arguments))
+
     def _files(self) -> set[str]:
         folder = importlib.import_module(self._package).__path__
         return {module.name for module in pkgutil.iter_modules(folder)} - {BASE}
@@ -70,7 +94,7 @@ class Registry(Generic[T]):
         sys.path.append(os.getcwd())  # noqa: PTH109 (the path is a string)
         try:
             return importlib.import_module(module)
-        except Exception as error:  # whatever the module's own code raises
+        except (Exception, SystemExit) as error:  # whatever the module's own code raises
             reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
             raise UsageError(f"The {self.kind} {name!r} cannot be imported: {reason}.") from error
         finally:
@@ -78,9 +102,14 @@ class Registry(Generic[T]):
 
     def _checked(self, name: str, variant: object) -> type[T]:
         if not (inspect.isclass(variant) and issubclass(variant, self._base)):
+            whole = False
+        else:
+            whole = not inspect.isabstract(variant) and inspect.isclass(getattr(variant, "Settings", None))
+        if not whole:
             raise UsageError(
                 f"{name!r} is no {self.kind}: name a class that extends "
-                f"{self._base.__module__}.{self._base.__name__}, as MODULE:CLASS."
+                f"{self._base.__module__}.{self._base.__name__} with all its methods and its Settings, as "
+                "MODULE:CLASS."
             )
         return cast(type[T], variant)
 

@@ -300,3 +300,10 @@ def test_seeking_to_nowhere_stays(tmp_path: Path) -> None:
         assert raw.seek(4) == 4
         assert [raw.seek(-5), raw.seek(-1, 7), raw.seek(2**70)] == [4, 4, 4]
         assert raw.read(2) == b"45"
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_a_block_lasts_some_time(tmp_path: Path, seconds: float) -> None:
+    path = write(tmp_path / "a.wav", noise(1, 8000), 8000)
+    with pytest.raises(UsageError, match="a number of seconds above 0"):
+        next(reading.stream(path, 8000, seconds))

@@ -16,7 +16,7 @@ from otoscribe.bundle.bundle import Bundle
 from otoscribe.bundle.manifest import CARD, FILES, MANIFEST, write_manifest
 from otoscribe.errors import BundleError, UsageError
 from otoscribe.text.vocabulary import Vocabulary
-from support.tiny_bundle import SEARCH, WORDS, write_step, write_tiny_bundle
+from support.tiny_bundle import SEARCH, WORDS, write_listen, write_step, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -320,4 +320,11 @@ def test_step_graph_without_fixed_heads_is_refused(copy: Path) -> None:
     onnx.save(model, copy / "step.onnx")
     seal(copy)
     with pytest.raises(BundleError, match="with one number each for head_dim, heads, layers"):
+        Bundle.open(copy)
+
+
+def test_graphs_of_different_models_are_refused(copy: Path) -> None:
+    write_listen(copy / "listen.onnx", layers=3)
+    seal(copy)
+    with pytest.raises(BundleError, match=r"listen\.onnx has layers of 3, step\.onnx of 2"):
         Bundle.open(copy)

@@ -1,6 +1,7 @@
 """`otoscribe evaluate`: captions that `otoscribe score` reads, and their scores."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,21 @@ def test_what_is_no_run_and_weights_that_are_missing_fail_in_a_sentence(
     # The run's weights are made by a formula, so that a folder of others is not even looked at.
     code, _, _ = evaluated(run, table, "--weights", str(write_weights(tmp_path / "weights", seed=0)))
     assert code == 0
+
+
+@pytest.mark.parametrize("name", ["vocabulary.json", "settings.json", "captions.csv", "deep/captions.csv"])
+def test_nothing_is_written_into_the_run(run: Path, table: Path, name: str) -> None:
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    code, _, told = evaluated(run, table, "--output", str(run / name))
+    assert code == 2
+    assert "lies in the folder of the run and would damage it" in told
+    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+
+
+def test_an_unfinished_run_is_said_to_be_one(run: Path, table: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "copy"))
+    (copy / "done").unlink()
+    code, printed, told = evaluated(copy, table)
+    assert code == 0
+    assert told == f"{copy} is not finished; its best epoch so far is evaluated.\n"
+    assert printed == evaluated(run, table)[1]

@@ -315,7 +315,9 @@ def same(one: list[LabelBatch], other: list[LabelBatch]) -> bool:
     return all(
         torch.equal(first, second)
         for a, b in zip(one, other, strict=True)
-        for first, second in zip((*a.labels, a.groups[0].tokens), (*b.labels, b.groups[0].tokens), strict=True)
+        for first, second in zip(
+            (*a.labels, a.groups[0].tokens), (*b.labels, b.groups[0].tokens), strict=True
+        )
     )
 
 

@@ -282,3 +282,12 @@ def test_log_probabilities_that_are_not_numbers_are_refused(place: int, maximum:
 def test_impossible_settings_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Search(**values)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Never((-1,)), Never((10,)), Never(("dog",)), Must((3,), by=3), Must((-1,), by=3), Must((10,), by=3)],
+)
+def test_rules_name_words_that_there_are(rule: Any) -> None:
+    with pytest.raises(UsageError, match=r"names words by their ids, from [04] to 9, not"):
+        search(TableStepper(random_table(0, 10), [0]), Search(), [rule])

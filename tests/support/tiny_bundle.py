@@ -74,7 +74,7 @@ class Graph:
 SIZES = {"layers": LAYERS, "heads": HEADS, "head_dim": HEAD_DIM}
 
 
-def write_listen(path: Path, sources: bool = False) -> None:
+def write_listen(path: Path, sources: bool = False, layers: int = LAYERS) -> None:
     """Write listen.onnx; with `sources`, each place is half of its frame and half of the next one."""
     g = Graph(seed=1)
     padded = g.op("Pad", "waveforms", g.ints(0, 0, 0, HOP))
@@ -83,8 +83,8 @@ def write_listen(path: Path, sources: bool = False) -> None:
     whole = g.op("Slice", padded, g.ints(0), used, g.ints(1))
     frames = g.op("Reshape", whole, g.ints(0, -1, HOP))  # [clips, frames, HOP]
     for output in ("memory_keys", "memory_values"):
-        projected = g.op("Tanh", g.op("MatMul", frames, g.weight(HOP, LAYERS * WIDTH)))
-        split = g.op("Reshape", projected, g.ints(0, 0, LAYERS, HEADS, HEAD_DIM))
+        projected = g.op("Tanh", g.op("MatMul", frames, g.weight(HOP, layers * WIDTH)))
+        split = g.op("Reshape", projected, g.ints(0, 0, layers, HEADS, HEAD_DIM))
         g.op("Transpose", split, output=output, perm=[2, 0, 1, 3, 4])
     loud = g.op("ReduceMax", frames, g.ints(2), keepdims=0)
     g.op("Equal", loud, loud, output="memory_mask")
@@ -95,7 +95,7 @@ def write_listen(path: Path, sources: bool = False) -> None:
         both = g.op("Add", g.op("EyeLike", first, k=0), g.op("EyeLike", first, k=1))
         g.op("Add", square, g.op("Mul", both, g.constant(np.float32(0.5))), output="sources")
     outputs = LISTEN.outputs if sources else LISTEN.outputs[:3]
-    g.save(path, LISTEN.inputs, outputs, **SIZES)
+    g.save(path, LISTEN.inputs, outputs, **SIZES | {"layers": layers})
 
 
 def write_step(path: Path, vocabulary: int) -> None:

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -320,3 +321,27 @@ def test_real_references_are_read(shared_data: Path) -> None:
     assert len(references) == 1045
     assert {len(captions) for captions in references.values()} == {5}
     assert references["Santa Motor.wav"][1] == "A person is using electric clippers to trim bushes."
+
+
+@pytest.mark.parametrize("second", ["file,caption", "caption,file_name", "file_name,caption,score"])
+def test_a_header_of_another_table_is_no_recording(tmp_path: Path, second: str) -> None:
+    columns = second.count(",") + 1
+    row = ",".join(["b.wav", "rain", "1"][:columns])
+    path = written(tmp_path, f"file_name,caption,score\na.wav,dog,1\n{second}\n{row}\n")
+    if second == "file_name,caption,score":
+        assert list(read_candidates(path)) == ["a.wav", "b.wav"]
+        return
+    with pytest.raises(TableError, match="has another header in line 3; join only files with the same"):
+        read_candidates(path)
+
+
+def test_a_recording_may_be_called_as_a_column(tmp_path: Path) -> None:
+    path = written(tmp_path, "file_name,caption\ncaption,A dog\nfile,rain\n")
+    assert read_candidates(path) == {"caption": ("A dog",), "file": ("rain",)}
+
+
+def test_many_blanks_before_a_table_cost_no_time(tmp_path: Path) -> None:
+    began = time.process_time()
+    with pytest.raises(TableError):
+        read_candidates(written(tmp_path, " " * 200_000 + "file_name,captions\na,b\n"))
+    assert time.process_time() - began < 5

@@ -208,8 +208,38 @@ def test_incomplete_and_mixed_runs_are_told(tmp_path: Path) -> None:
         load_run(tmp_path)
     run = run_in(tmp_path)
     (run / "vocabulary.json").write_text(Vocabulary.from_captions(["one more word"]).to_json())
-    with pytest.raises(RunError, match="do not fit the run's settings and vocabulary"):
+    with pytest.raises(RunError, match="are not those that its weights were trained with"):
         load_run(run)
     (run / "model.safetensors").unlink()
     with pytest.raises(RunError, match=r"There is no .*model\.safetensors"):
+        load_run(run)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut"])
+def test_a_finished_run_without_its_model_is_not_called_done(tmp_path: Path, damage: str) -> None:
+    run = run_in(tmp_path, maximum_epochs=1)
+    model = run / "model.safetensors"
+    content = model.read_bytes()
+    model.unlink()
+    if damage == "cut":
+        model.write_bytes(content[:-9])
+    with pytest.raises(RunError, match=r"model\.safetensors"):
+        run_in(tmp_path, maximum_epochs=1)
+
+
+@pytest.mark.parametrize("name", ["settings.json", "vocabulary.json"])
+def test_files_that_are_no_text_are_refused_in_a_sentence(tmp_path: Path, name: str) -> None:
+    run = run_in(tmp_path, maximum_epochs=1)
+    (run / name).write_bytes(b"\xff\xfe")
+    for use in (load_run, lambda _: run_in(tmp_path, maximum_epochs=1)):
+        with pytest.raises(RunError, match=rf"{name} is damaged: it is no UTF-8 text"):
+            use(run)
+
+
+def test_edited_settings_are_not_those_of_the_weights(tmp_path: Path) -> None:
+    run = run_in(tmp_path, maximum_epochs=1)
+    text = (run / "settings.json").read_text()
+    assert '"seed": 0' in text
+    (run / "settings.json").write_text(text.replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(RunError, match="are not those that its weights were trained with"):
         load_run(run)

@@ -8,7 +8,7 @@ import numpy as np
 
 from otoscribe.audio import sndfile
 from otoscribe.audio.waveform import Audio, Waveform, check_rate, resampled
-from otoscribe.errors import AudioError
+from otoscribe.errors import AudioError, UsageError
 
 _BLOCK = 1 << 18
 """Samples of a waveform in memory that are resampled at a time: 1 MiB."""
@@ -39,8 +39,10 @@ def stream(path: str | os.PathLike[str], sample_rate: int, seconds: float) -> It
 
     Raises:
         AudioError: as `load`; damage is noticed where it lies, after the blocks before it.
-        UsageError: `sample_rate` is outside `SAMPLE_RATES`.
+        UsageError: `sample_rate` is outside `SAMPLE_RATES`, or `seconds` is no such number.
     """
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"A block lasts a number of seconds above 0, not {seconds!r}.")
     size = max(1, round(seconds * sample_rate))
     waiting = np.zeros(0, dtype=np.float32)
     samples = 0

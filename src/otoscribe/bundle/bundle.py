@@ -76,6 +76,12 @@ class Bundle:
         vocabulary = Vocabulary.from_json(text_of(folder / "vocabulary.json", contents["vocabulary.json"]))
         listener = Session(folder / "listen.onnx", contents["listen.onnx"], LISTEN, threads)
         stepper = Session(folder / "step.onnx", contents["step.onnx"], STEP, threads)
+        for axis, size in listener.sizes.items():
+            if stepper.sizes[axis] != size:
+                raise BundleError(
+                    f"The graphs in {folder} are of different models: listen.onnx has {axis} of {size}, "
+                    f"step.onnx of {stepper.sizes[axis]}. {AGAIN}"
+                )
         if stepper.sizes["vocabulary"] != len(vocabulary):
             raise BundleError(
                 f"{folder / 'step.onnx'} chooses among {stepper.sizes['vocabulary']} words, but "

@@ -12,6 +12,7 @@ import typer
 from otoscribe.cli import terminal
 from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
 from otoscribe.cli.output import Output
+from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
     from otoscribe.text.tables import Captions
@@ -46,6 +47,15 @@ def evaluate(
     options = Search(beam=beam)
     tables = table.glob("*.csv") if table.is_dir() else [table]
     target = Output("--output", output, map(str, tables))
+    if run.resolve() in target.path.parents:
+        raise UsageError(
+            f"{output} lies in the folder of the run and would damage it; choose another folder."
+        )
+    if not (run / "done").is_file():
+        print(
+            f"{terminal.printable(str(run))} is not finished; its best epoch so far is evaluated.",
+            file=sys.stderr,
+        )
     clips = read_pairs(table, skip_missing)
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         captions = evaluate_run(

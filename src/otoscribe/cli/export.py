@@ -7,6 +7,7 @@ import typer
 
 from otoscribe.cli.options import Weights
 from otoscribe.cli.terminal import printable
+from otoscribe.errors import RunError
 
 
 def export(
@@ -45,7 +46,11 @@ def export(
     )
     from otoscribe.train.export import export as export_run
 
-    difference = export_run(run, bundle, search=search, float16=float16, weights=weights)
+    try:
+        difference = export_run(run, bundle, search=search, float16=float16, weights=weights)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(f"{bundle} cannot be written: {reason}. Choose another folder.") from error
     size = sum(file.stat().st_size for file in bundle.iterdir())
     print(
         printable(f"{bundle}: {size / 1e6:.1f} MB; ")

@@ -35,7 +35,7 @@ def as_text(several: bool) -> Form:
                 f"{one.caption}  (confidence {100 * one.confidence:.0f} %)" for one in result.candidates
             ]
             if len(scored) == 1:
-                yield f"{name} {scored[0]}\n".lstrip()
+                yield f"{name} {scored[0]}\n" if several else f"{scored[0]}\n"
             else:
                 indent = "  " if several else ""
                 ranked = [f"{indent}{rank}. {line}" for rank, line in enumerate(scored, 1)]

@@ -34,7 +34,7 @@ OutputFile = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Processor threads.", show_default="all")
+    int | None, typer.Option(metavar="N", min=1, max=1024, help="Processor threads.", show_default="all")
 ]
 Beam = Annotated[
     int | None,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from otoscribe.bundle.graphs import Cache
 from otoscribe.errors import SettingsError, unknown_name
 from otoscribe.model.adapters.base import ADAPTERS, AdapterSettings
+from otoscribe.model.contract import check_adapter, check_words
 from otoscribe.model.decoder import Decoder, DecoderSettings
 from otoscribe.model.encoders.base import ENCODERS, EncoderSettings
 from otoscribe.model.words.base import WORDS, WordSettings
@@ -63,14 +64,17 @@ class CaptionModel(nn.Module):
 
     Raises:
         SettingsError: parts that do not fit each other.
+        UsageError: an adapter or words that do not keep to their interface.
     """
 
     def __init__(self, settings: ModelSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.settings = settings
         adapter, words = settings.adapter, settings.words
-        self.adapter = ADAPTERS[adapter.name](adapter, settings.feature_width)
-        self.words = WORDS[words.name](words, vocabulary.words)
+        self.adapter = ADAPTERS.build(adapter.name, adapter, settings.feature_width)
+        self.words = WORDS.build(words.name, words, vocabulary.words)
+        check_adapter(self.adapter, settings.feature_width, adapter.name)
+        check_words(self.words, words.name)
         if settings.decoder.tied and self.words.table is None:
             raise SettingsError(
                 f"Tied outputs need a vector of every word, which {words.name!r} has not. Set tied to false."

@@ -7,9 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
+from otoscribe.errors import UsageError
 from otoscribe.search.options import Decoding
 from otoscribe.search.stepper import Floats, Integers
-from otoscribe.text.vocabulary import END, PAD, START, UNKNOWN
+from otoscribe.text.vocabulary import END, PAD, SPECIALS, START, UNKNOWN
 
 
 class Rule(Protocol):
@@ -35,6 +36,7 @@ class Never:
 
     def apply(self, log_probabilities: Floats, history: Integers) -> None:
         """Forbid them everywhere."""
+        _check(self.words, log_probabilities.shape[-1], lowest=0)
         log_probabilities[..., list(self.words)] = -inf
 
 
@@ -47,6 +49,7 @@ class Must:
 
     def apply(self, log_probabilities: Floats, history: Integers) -> None:
         """Forbid the end where a word is missing, and all others where only those missing still fit."""
+        _check(self.words, log_probabilities.shape[-1], lowest=len(SPECIALS))
         missing = ~(history[..., None] == np.array(self.words)).any(axis=-2)  # [clips, beam, words]
         count = missing.sum(axis=-1)
         log_probabilities[count > 0, END] = -inf
@@ -96,6 +99,15 @@ class NoRepeat:
         beginning = words[..., None, words.shape[-1] - self.size + 1 :]
         clip, row, at = np.nonzero((grams[..., :-1] == beginning).all(axis=-1))
         log_probabilities[clip, row, grams[clip, row, at, -1]] = -inf
+
+
+def _check(words: tuple[int, ...], vocabulary: int, lowest: int) -> None:
+    for word in words:
+        if not isinstance(word, int | np.integer) or not lowest <= word < vocabulary:
+            raise UsageError(
+                f"A rule of search names words by their ids, from {lowest} to {vocabulary - 1}, not "
+                f"{word!r}; the vocabulary's `encode` gives them."
+            )
 
 
 def rules_of(decoding: Decoding) -> Sequence[Rule]:

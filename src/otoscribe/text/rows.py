@@ -38,7 +38,7 @@ def read_rows(path: Path, layout: Layout) -> list[Row]:
     # Of joined files, each may begin with a byte order mark.
     text = re.sub("^\ufeff", "", data.decode("utf-8", "surrogateescape"), flags=re.MULTILINE)
     kind, read = "a CSV", _csv_rows
-    if _PRINTED_START.match(text):  # first, as a file may be called "[1].wav"
+    if _PRINTED_START.match(text.lstrip()):  # first, as a file may be called "[1].wav"
         kind, read = "what `otoscribe caption` prints", _printed_rows
     elif text.lstrip().startswith(("{", "[")) or path.suffix.lower() in (".json", ".jsonl", ".ndjson"):
         kind, read = "JSON", json_rows
@@ -89,7 +89,7 @@ def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
             elif values and header != columns:  # which is there again where files were joined
                 # A row that ends early has nothing in its last columns.
                 values += [""] * (len(columns) - len(values))
-                if values[name_at].strip() == columns[name_at]:
+                if values[name_at].strip() == columns[name_at] or _is_header(header, layout):
                     raise TableError(
                         f"{path} has another header in line {line}; join only files with the same columns."
                     )
@@ -97,6 +97,11 @@ def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
             line = reader.line_num + 1
     except csv.Error as error:
         raise FormatError(error, f"line {line}") from error
+
+
+def _is_header(values: list[str], layout: Layout) -> bool:
+    """Tell whether a row is the header of another table: it holds names of columns and nothing else."""
+    return layout.fits(values) and sum(map(layout.reads, values)) == len([one for one in values if one])
 
 
 def _check_columns(path: Path, columns: list[str], layout: Layout) -> None:
@@ -110,8 +115,8 @@ def _check_columns(path: Path, columns: list[str], layout: Layout) -> None:
 
 _PRINTED = re.compile(r"(?:(?P<name>.+): )?(?P<caption>.*)  \(confidence [0-9]+ %\)")
 _PRINTED_RANK = re.compile(r"  (?P<rank>[0-9]+)\. (?P<caption>.*)  \(confidence [0-9]+ %\)")
-_PRINTED_START = re.compile(r"\s*(?:.+:\r?\n)?.*  \(confidence [0-9]+ %\)\r?$", re.MULTILINE)
-_ESCAPED = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
+_PRINTED_START = re.compile(r"(?:.+:\r?\n)?.*  \(confidence [0-9]+ %\)\r?$", re.MULTILINE)
+_ESCAPED = re.compile(r"\\(?:[ntr]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
 
 
 def _printed_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
@@ -145,5 +150,6 @@ def _printed_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
 
 def _unescaped(escape: re.Match[str]) -> str:
     """Return the character of which only the code was printed, because a terminal could take it for more."""
-    character = chr(int(escape[0][2:], 16))
+    named = {"\\n": "\n", "\\t": "\t", "\\r": "\r"}
+    character = named.get(escape[0]) or chr(int(escape[0][2:], 16))
     return escape[0] if character.isprintable() else character

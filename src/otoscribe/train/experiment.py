@@ -12,6 +12,7 @@ from torch import Tensor
 from otoscribe.audio import reading
 from otoscribe.datasets.folder import CaptionedClip, fingerprint, read_pairs
 from otoscribe.errors import RunError
+from otoscribe.model.contract import check_encoder
 from otoscribe.model.encoders.base import Encoder, described, load_encoder, weights_of
 from otoscribe.progress import Progress
 from otoscribe.text.vocabulary import Vocabulary
@@ -127,6 +128,7 @@ def _gather(settings: ExperimentSettings, places: Places, progress: Progress | N
     training = read_pairs(places.training, places.skip_missing)
     validation = read_pairs(places.validation, places.skip_missing)
     encoder = load_encoder(settings.model.encoder, places.weights)
+    check_encoder(encoder, settings.model.encoder.name)
     parts = [
         fingerprint(_counted(clips, f"reading {part}", progress))
         for part, clips in (("training", training), ("validation", validation))

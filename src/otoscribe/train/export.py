@@ -91,9 +91,14 @@ def export(
         RunError: the run is incomplete or damaged, the bundle exists, or its graphs differ from the model.
         WeightsError: the encoder's weights are not there, or others than the run's.
     """
-    if bundle.exists():
+    if bundle.exists() or bundle.is_symlink():
         raise RunError(f"{bundle} exists already. Delete it, or choose another name.")
     model, vocabulary, settings = load_run(run)
+    if model.words.leaky:
+        raise RunError(
+            f"The words {settings.model.words.name!r} look at words that come later, which a captioner does "
+            f"not know, so this run can be evaluated but not exported."
+        )
     encoder = load_encoder(settings.model.encoder, weights)
     if float16:
         round_to_16_bits(model)

@@ -25,6 +25,7 @@ from torch.optim import Optimizer
 from otoscribe.errors import RunError
 from otoscribe.files import write_text, written_whole
 from otoscribe.model.caption_model import CaptionModel
+from otoscribe.settings import run_id
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.settings import ExperimentSettings, parse_settings
 
@@ -33,7 +34,7 @@ def claim(path: Path, text: str) -> None:
     """Write a file that all of a run's processes share, or require that it is the same."""
     if not path.exists():
         write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
+    elif _text(path) != text:
         raise RunError(
             f"The run in {path.parent} has another {path.name}, so it cannot go on. "
             f"Choose another folder of runs, or delete this run."
@@ -50,7 +51,7 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
     for name in ("settings.json", "vocabulary.json"):
         if not (run / name).is_file():
             raise RunError(f"{run} is not a training run: it has no {name}. Name a folder inside runs/.")
-        texts.append((run / name).read_text(encoding="utf-8"))
+        texts.append(_text(run / name))
     settings = parse_settings(texts[0], run / "settings.json")
     if not settings.is_resolved:
         raise RunError(
@@ -58,10 +59,30 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
             f"Restore it from a copy, or train again."
         )
     vocabulary = Vocabulary.from_json(texts[1])
-    weights, _ = load_tensors(run / "model.safetensors")
+    weights, notes = load_tensors(run / "model.safetensors")
+    if notes.get("run") not in (None, identity(settings, vocabulary)):
+        raise RunError(
+            f"The settings or the vocabulary in {run} are not those that its weights were trained with: one "
+            f"of the files was changed. Restore it from a copy, or train again."
+        )
     model = CaptionModel(settings.model, vocabulary)
     restore(model, weights, run / "model.safetensors")
     return model.eval(), vocabulary, settings
+
+
+def identity(settings: ExperimentSettings, vocabulary: Vocabulary) -> str:
+    """Return what the weights of a run note, so that they are not taken for those of another one."""
+    words = hashlib.sha256(vocabulary.to_json().encode()).hexdigest()
+    return f"{run_id(settings)} {words}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RunError(
+            f"{path} is damaged: it is no UTF-8 text. Restore it from a copy, or train again."
+        ) from error
 
 
 def restore(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

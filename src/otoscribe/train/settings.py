@@ -27,7 +27,7 @@ class DataSettings(Frozen):
 class TrainingSettings(Frozen):
     """How the model is trained; the defaults are the paper's: Adam at a constant step size."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Decides first weights, order of batches and dropout."""
     learning_rate: float = Field(default=1e-3, gt=0)
     """Adam's step size."""

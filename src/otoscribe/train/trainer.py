@@ -17,7 +17,7 @@ from otoscribe.settings import Frozen, run_id
 from otoscribe.text.vocabulary import PAD, Vocabulary
 from otoscribe.train.batches import Batch, Source
 from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
-from otoscribe.train.run import claim, load_checkpoint, save_checkpoint, save_tensors
+from otoscribe.train.run import claim, identity, load_checkpoint, load_run, save_checkpoint, save_tensors
 from otoscribe.train.settings import ExperimentSettings, TrainingSettings
 
 
@@ -97,6 +97,7 @@ def train(
         claim(run / "settings.json", experiment.settings.model_dump_json(indent=2) + "\n")
         claim(run / "vocabulary.json", experiment.vocabulary.to_json())
         if (run / "done").is_file():
+            load_run(run)  # which says so if it is damaged
             for epoch in read_log(run / "log.csv"):
                 report(epoch)
         else:
@@ -136,7 +137,8 @@ def _train(experiment: Experiment, run: Path, device: torch.device, report: Call
     while not finished(history, options):
         history.append(_epoch(experiment, model, optimiser, history))
         if best_epoch(history) is history[-1]:
-            save_tensors(run / "model.safetensors", model.state_dict(), history[-1].model_dump())
+            notes = {**history[-1].model_dump(), "run": identity(experiment.settings, experiment.vocabulary)}
+            save_tensors(run / "model.safetensors", model.state_dict(), notes)
         notes = {"history": [epoch.model_dump() for epoch in history]}
         save_checkpoint(run / "last.safetensors", model, optimiser, notes)
         write_text(run / "log.csv", log_text(history))
@@ -156,8 +158,8 @@ def device_of(runtime: RuntimeSettings) -> torch.device:
         torch.set_num_threads(runtime.threads)
     try:
         device = torch.device(runtime.device)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UsageError(f"The device {runtime.device!r} cannot be used here; cpu always can.") from error
     return device
 

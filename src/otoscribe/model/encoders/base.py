@@ -17,7 +17,7 @@ from otoscribe import files
 from otoscribe.errors import WeightsError
 from otoscribe.fetch.published import PublishedFile
 from otoscribe.model.weights.formula import formula_state
-from otoscribe.registry import Registry
+from otoscribe.registry import Registry, guarded
 from otoscribe.settings import Frozen
 
 FORMULA = "formula"
@@ -141,11 +141,12 @@ def load_encoder(settings: EncoderSettings, folder: Path | None = None) -> Encod
         WeightsError: the weights are not there, damaged, or others than the settings name.
         UsageError: there is no such encoder.
     """
-    encoder = ENCODERS[settings.name](settings)
+    encoder = ENCODERS.build(settings.name, settings)
     if settings.weights == FORMULA:
         state = formula_state(encoder)
     else:
-        state = encoder.state_of(_found(encoder.spec, folder))
+        found_files = _found(encoder.spec, folder)
+        state = guarded("encoder", settings.name, lambda: encoder.state_of(found_files))
     try:
         encoder.load_state_dict(state)
     except RuntimeError as error:
