@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,10 +39,17 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield folders, none of them made: most tests keep nothing."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what a test fetches and remembers out of the user's cache, and from other tests."""
-    monkeypatch.setenv("OTOSCRIBE_CACHE", str(tmp_path_factory.mktemp("cache") / "otoscribe"))
+    monkeypatch.setenv("OTOSCRIBE_CACHE", str(next(caches)))
 
 
 @pytest.fixture

@@ -168,6 +168,7 @@ def entry_points(names: dict[str, str]) -> Callable[..., list[importlib.metadata
     return lambda group: [entry for entry in made if entry.group == group]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("names", [BY_PATH, BY_ENTRY_POINT], ids=["own file", "entry points"])
 def test_own_encoder_adapter_and_words_go_all_the_way(

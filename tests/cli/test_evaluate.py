@@ -39,6 +39,7 @@ def evaluated(run: Path, table: Path, *more: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
+@pytest.mark.slow
 def test_captions_are_written_and_scored(run: Path, table: Path) -> None:
     code, printed, told = evaluated(run, table)
     assert (code, told) == (0, "")

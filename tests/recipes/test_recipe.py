@@ -394,6 +394,7 @@ def toy_run(runs: Path, noise: LabelNoise, report: Callable[[Epoch], None] = lam
     return train(experiment, runs, RuntimeSettings(threads=1), report)
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_by_the_trainer_and_goes_on_to_identical_weights(
     noise: LabelNoise, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, change: int, after: bool) -> None:
     monkeypatch.setattr(Path, "unlink", counted(unlink))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_a_run_killed_at_any_change_of_its_folder_ends_the_same_to_the_bit(
     tmp_path: Path, after: bool
