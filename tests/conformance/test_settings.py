@@ -58,7 +58,7 @@ def outcome(places: Places, runs: Path, training: dict[str, Any]) -> Outcome:
 
 @pytest.fixture(scope="module")
 def usual(places: Places, tmp_path_factory: pytest.TempPathFactory) -> Callable[[dict[str, Any]], Outcome]:
-    """Return what gives the outcome of settings that many cases share, trained twice to show that it stays."""
+    """Return what gives the outcome of settings that cases share, trained twice to show that it stays."""
     known: dict[str, Outcome] = {}
 
     def of(training: dict[str, Any]) -> Outcome:
