@@ -323,6 +323,12 @@ def test_step_graph_without_fixed_heads_is_refused(copy: Path) -> None:
         Bundle.open(copy)
 
 
+def test_a_training_run_is_no_model_yet(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"is a training run\. Make a model of it: otoscribe export"):
+        Bundle.open(tmp_path)
+
+
 def test_graphs_of_different_models_are_refused(copy: Path) -> None:
     write_listen(copy / "listen.onnx", layers=3)
     seal(copy)

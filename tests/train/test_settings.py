@@ -111,11 +111,11 @@ def test_a_preset_is_meant_where_a_file_has_its_name(tmp_path: Path, monkeypatch
         (SMALL.encode() + b"learning_rate = 2026-01-01", "are not TOML with plain values"),
         (
             SMALL.encode() + b"speed = 1",
-            r"cannot be used\. training\.speed: Extra inputs are not permitted\.",
+            r"cannot be used\. training\.speed: there is no such setting\.",
         ),
         (SMALL.encode() + b"beta1 = 1", r"training\.beta1: Input should be less than 1\."),
         (b"[training]\nseed = -1", r"model: Field required; training\.seed: Input should be greater"),
-        (b"", r"cannot be used\. model: Field required; training: Field required\."),
+        (b"", r"cannot be used\. model: Field required\."),
     ],
 )
 def test_settings_that_cannot_be_used_are_told_by_their_place(
@@ -132,7 +132,7 @@ def test_settings_of_a_variant_are_told_by_their_place() -> None:
         "adapter": {"name": "mlp", "hidden": 0, "depth": 2}}}"""
     expected = (
         "The settings in settings.json cannot be used. model.adapter.hidden: Input should be greater than 0; "
-        "model.adapter.depth: Extra inputs are not permitted."
+        "model.adapter.depth: there is no such setting."
     )
     with pytest.raises(SettingsError) as raised:
         parse_settings(text, Path("settings.json"))

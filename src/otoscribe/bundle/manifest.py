@@ -101,6 +101,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(
             f"The model folder {folder} cannot be read: {(error.strerror or str(error)).lower()}."
         ) from error
+    if MANIFEST not in there and "settings.json" in there:
+        raise BundleError(f"{folder} is a training run. Make a model of it: otoscribe export {folder} MODEL")
     if MANIFEST not in there:
         raise BundleError(f"{folder} is not a model: it has no {MANIFEST}.")
     content = read_file(folder / MANIFEST, _MANIFEST_BYTES)

@@ -18,10 +18,10 @@ from otoscribe.bundle.bundle import Bundle
 from otoscribe.bundle.graphs import FIXED, LISTEN, STEP, Cache, Graph, Port
 from otoscribe.bundle.manifest import CARD, write_manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper
-from otoscribe.errors import RunError
+from otoscribe.errors import BundleError, RunError
 from otoscribe.files import write_text
 from otoscribe.model.caption_model import CaptionModel
-from otoscribe.model.encoders.base import Encoder, load_encoder
+from otoscribe.model.encoders.base import FORMULA, Encoder, load_encoder
 from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import START
 from otoscribe.train.few_bits import round_to_16_bits, store_in_few_bits
@@ -122,7 +122,13 @@ def export(
             search=search or Search(),
             settings=settings.model_dump(mode="json"),
         )
-        difference = largest_difference(encoder, model, Bundle.open(folder))
+        try:
+            difference = largest_difference(encoder, model, Bundle.open(folder))
+        except BundleError as error:
+            raise RunError(
+                f"The exported graphs do not run, so no bundle was written. An encoder, adapter or words of "
+                f"your own must work for any number of clips and frames (a recurrent layer does not). {error}"
+            ) from error
         if not difference <= TOLERANCE:
             raise RunError(
                 f"The exported graphs differ from the model by {difference:.1e} in log-probability, over "
@@ -241,8 +247,12 @@ def _clean(model: onnx.ModelProto, ports: tuple[Port, ...]) -> None:
 
 def _card(name: str, encoder: Encoder, settings: ExperimentSettings) -> str:
     spec = encoder.spec
+    made_up = settings.model.encoder.weights == FORMULA
+    warning = (
+        "**The encoder's weights were made by a formula: its captions mean nothing.**\n\n" if made_up else ""
+    )
     return (
-        f"# {name}\n\n"
+        f"# {name}\n\n{warning if made_up else ''}"
         f"An audio captioning model exported by otoscribe {__version__}.\n\n"
         f"- Encoder: {spec.name} ({spec.paper}; licence of its weights {spec.licence})\n"
         f"- Settings of model and training: in manifest.json and below\n\n"

@@ -64,7 +64,7 @@ class ExperimentSettings(Frozen):
 
     data: DataSettings = DataSettings()
     model: ModelSettings
-    training: TrainingSettings
+    training: TrainingSettings = TrainingSettings()
 
     @property
     def is_resolved(self) -> bool:
@@ -128,4 +128,6 @@ def _problems(error: ValidationError, place: tuple[Any, ...]) -> Iterator[str]:
         if isinstance(inner, ValidationError):
             yield from _problems(inner, at)
         else:
-            yield f"{'.'.join(map(str, at)) or 'the file'}: {problem['msg']}"
+            unknown = problem["type"] == "extra_forbidden"
+            what = "there is no such setting" if unknown else problem["msg"]
+            yield f"{'.'.join(map(str, at)) or 'the file'}: {what}"
