@@ -248,9 +248,7 @@ def _clean(model: onnx.ModelProto, ports: tuple[Port, ...]) -> None:
 def _card(name: str, encoder: Encoder, settings: ExperimentSettings) -> str:
     spec = encoder.spec
     made_up = settings.model.encoder.weights == FORMULA
-    warning = (
-        "**The encoder's weights were made by a formula: its captions mean nothing.**\n\n" if made_up else ""
-    )
+    warning = "**The encoder's weights were made by a formula: its captions mean nothing.**\n\n"
     return (
         f"# {name}\n\n{warning if made_up else ''}"
         f"An audio captioning model exported by otoscribe {__version__}.\n\n"
