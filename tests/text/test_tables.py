@@ -345,3 +345,11 @@ def test_many_blanks_before_a_table_cost_no_time(tmp_path: Path) -> None:
     with pytest.raises(TableError):
         read_candidates(written(tmp_path, " " * 200_000 + "file_name,captions\na,b\n"))
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("last", ["b.wav", "b.wav,rain fal", "b.wav,rain falls,-1,0.5,8.0,1"])
+def test_our_own_table_that_was_cut_is_refused(tmp_path: Path, last: str) -> None:
+    header = "file,caption,log_probability,confidence,seconds,rank,error"
+    path = written(tmp_path, f"{header}\na.wav,a dog,-1,0.5,8.0,1,\n{last}")
+    with pytest.raises(TableError, match="is cut short in line 3"):
+        read_candidates(path)

@@ -87,6 +87,8 @@ def _csv_rows(path: Path, text: str, layout: Layout) -> Iterator[Row]:
                     f"a caption that holds a comma stands in quotes."
                 )
             elif values and header != columns:  # which is there again where files were joined
+                if len(values) < len(columns) and {"rank", "error"} <= set(columns):  # we write whole rows
+                    raise TableError(f"{path} is cut short in line {line}. Caption the recordings again.")
                 # A row that ends early has nothing in its last columns.
                 values += [""] * (len(columns) - len(values))
                 if values[name_at].strip() == columns[name_at] or _is_header(header, layout):
