@@ -30,7 +30,10 @@ TOGETHER = 2
 """Faults tried at a time."""
 SECONDS = 120
 """After which a test is stopped: a fault that makes it hang wants a better test."""
-OPTIONS = ("-p", "no:cacheprovider", "--hypothesis-profile=unshrunk", "--no-header", "--tb=short")
+OPTIONS = (
+    *("-p", "no:cacheprovider", "--hypothesis-profile=unshrunk"),
+    *("--no-header", "--tb=short", "--show-capture=no"),
+)
 
 FAILED = 1
 """Of pytest: tests ran, and one failed. It has other codes for tests that could not be collected or found."""
@@ -71,7 +74,7 @@ def table() -> list[Mutant]:
 def passing(project: Path, tests: Sequence[str]) -> set[str]:
     """Return those of `tests` that pass on the code as it is: a case or more, and none fails."""
     there = [test for test in tests if _is_there(project, test)]
-    command = [sys.executable, "-m", "pytest", *OPTIONS, "-rA", *there]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, "-rpfE", *there]
     environment = {**os.environ, "PYTHONPATH": str(project / "src")}
     report = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True).stdout
     outcomes: dict[str, set[str]] = {}
@@ -81,7 +84,7 @@ def passing(project: Path, tests: Sequence[str]) -> set[str]:
             outcomes.setdefault(rest.partition(" - ")[0].partition("[")[0], set()).add(outcome)
     passed = {test for test in there if outcomes.get(test) == {"PASSED"}}
     if len(passed) < len(there):
-        print(report)
+        print("\n".join(line for line in report.splitlines() if not line.startswith("PASSED")))
     return passed
 
 
