@@ -81,6 +81,7 @@ def random_counts(chance: np.random.Generator) -> list[float]:
     return [*lengths, *functions, *matches.ravel(), chunks, *matched]
 
 
+@pytest.mark.slow
 def test_scores_of_counts_equal_the_programs(program: Program) -> None:
     chance = np.random.default_rng(0)
     for size in (1, 2, 5, 20, 1000):
@@ -91,6 +92,7 @@ def test_scores_of_counts_equal_the_programs(program: Program) -> None:
         assert float(ours.corpus()) == pytest.approx(corpus, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_scores_of_texts_equal_the_programs(program: Program) -> None:
     counts = np.array(
         [
