@@ -116,9 +116,9 @@ def features_of(
     """
 
     def computed(recording: Path) -> Tensor:
-        waveform = reading.load(recording, encoder.spec.sample_rate).waveform
+        (audio,) = reading.load(recording, encoder.spec.sample_rate)
         with torch.no_grad():
-            return encoder.features(torch.from_numpy(waveform)[None])[0]
+            return encoder.features(torch.from_numpy(audio.waveform)[None])[0]
 
     store = Store(folder, {**described(encoder), "reading": READING}, computed)
     return [store.get(clip.path, clip.sha256) for clip in _counted(clips, "encoding", progress)]
