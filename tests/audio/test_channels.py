@@ -1,7 +1,9 @@
 """Which channels are heard."""
 
+import io
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,3 +101,23 @@ def test_channels_that_do_not_cancel() -> None:
         (audio,) = reading.from_array(samples, RATE, RATE)
         assert not [note for note in audio.notes if "cancel" in note]
         np.testing.assert_allclose(audio.waveform, samples.mean(axis=1), atol=1e-6)
+
+
+def test_more_channels_than_a_frame_has_places() -> None:
+    """Opus decodes into planes, of which PyAV can only count eight."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="ogg") as container:
+        stream = container.add_stream(
+            "libopus", rate=48000, layout="hexadecagonal", options={"mapping_family": "255"}
+        )
+        for index in range(50):
+            samples = np.zeros((960, 16), np.float32)
+            samples[:, 11] = 0.5 * np.sin(2 * np.pi * 500 * np.arange(960) / 48000)
+            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="flt", layout="hexadecagonal")
+            frame.sample_rate, frame.pts = 48000, 960 * index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    powers = [audio.waveform.std() for audio in reading.load(out.getvalue(), 48000, channel="each")]
+    assert len(powers) == 16
+    assert powers[11] == pytest.approx(0.35, abs=0.03)
+    assert np.delete(powers, 11).max() < 0.01

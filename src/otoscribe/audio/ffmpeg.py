@@ -39,6 +39,10 @@ _SAMPLES = 1 << 16
 """Values (samples times channels) that are gathered before they are passed on: 256 KiB."""
 
 
+_PLANES = 8
+"""Planes of one frame that PyAV counts rightly; beyond, it reads on until it finds a zero in memory."""
+
+
 class NotFFmpegs(Exception):  # noqa: N818
     """FFmpeg knows no way to read this; another decoder may."""
 
@@ -152,6 +156,8 @@ def _frames(container: InputContainer, stream: AudioStream, part: Part, tally: T
 
 def _samples(frame: AudioFrame) -> Waveform:
     """Return float32 [samples, channels]."""
+    if frame.format.is_planar and frame.layout.nb_channels > _PLANES:
+        (frame,) = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(frame)
     array: Any = frame.to_ndarray()
     samples = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
     if samples.dtype.kind in "iu":
