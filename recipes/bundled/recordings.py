@@ -18,7 +18,7 @@ def encoder_outputs(encoder: Encoder, paths: Iterable[Path]) -> list[Tensor]:
     rate = encoder.spec.sample_rate
     with torch.inference_mode():
         return [
-            encoder.features(torch.from_numpy(reading.load(path, rate)[0].waveform)[None])[0] for path in paths
+            encoder.features(torch.from_numpy(reading.load(path, rate).waveform)[None])[0] for path in paths
         ]
 
 

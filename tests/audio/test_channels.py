@@ -25,22 +25,22 @@ def four(tmp_path: Path) -> tuple[Path, np.ndarray]:
 
 def test_one_channel_or_each(tmp_path: Path) -> None:
     path, samples = four(tmp_path)
-    each = reading.load(path, RATE, channel="each")
+    each = reading.load_each(path, RATE)
     assert [audio.channel for audio in each] == [1, 2, 3, 4]
     for number, audio in enumerate(each, 1):
-        (one,) = reading.load(path, RATE, channel=number)
+        one = reading.load(path, RATE, channel=number)
         np.testing.assert_array_equal(one.waveform, samples[:, number - 1])
         np.testing.assert_array_equal(one.waveform, audio.waveform)
         assert one.channel == number
-    (mean,) = reading.load(path, RATE)
+    mean = reading.load(path, RATE)
     assert mean.channel is None
     np.testing.assert_allclose(mean.waveform, samples.mean(axis=1), atol=1e-6)
 
 
 def test_resampling_each_is_resampling_one(tmp_path: Path) -> None:
     path, _ = four(tmp_path)
-    for audio in reading.load(path, 44100, channel="each"):
-        (one,) = reading.load(path, 44100, channel=audio.channel)
+    for audio in reading.load_each(path, 44100):
+        one = reading.load(path, 44100, channel=audio.channel)
         np.testing.assert_allclose(one.waveform, audio.waveform, atol=1e-6)
 
 
@@ -52,8 +52,8 @@ def test_a_channel_that_is_not_there(tmp_path: Path) -> None:
         reading.from_array(np.zeros(9), RATE, RATE, channel=2)
     changing = encoded("flac", noise(1, RATE)) + encoded("flac", noise(1, RATE, 2))
     with pytest.raises(AudioError, match="1 channels at its beginning and 2 later"):
-        reading.load(changing, RATE, channel="each")
-    assert reading.load(changing, RATE, channel=1)[0].seconds == 2
+        reading.load_each(changing, RATE)
+    assert reading.load(changing, RATE, channel=1).seconds == 2
 
 
 @pytest.mark.parametrize("channel", [0, -1, 1.5, True, "left", "1"])
@@ -74,14 +74,14 @@ def test_channels_that_cancel(channels: int, loudest: int, seconds: float, rate:
     weights = np.ones(channels)
     weights[loudest % channels] -= channels
     samples = noise(2, RATE) / 10 * weights
-    (audio,) = reading.from_array(samples, RATE, rate)
-    (alone,) = reading.from_array(samples[:, loudest % channels], RATE, rate)
+    audio = reading.from_array(samples, RATE, rate)
+    alone = reading.from_array(samples[:, loudest % channels], RATE, rate)
     np.testing.assert_array_equal(audio.waveform, alone.waveform)
     assert audio.notes == (
         f"its channels cancel each other, so that only channel {loudest % channels + 1} is heard",
     )
     content, notes = encoded("flac", np.hstack([samples[:, :1], -0.9 * samples[:, :1]])), Notes()
-    (whole,) = reading.load(content, rate)
+    whole = reading.load(content, rate)
     blocks = list(reading.stream(content, rate, seconds, notes=notes))
     np.testing.assert_array_equal(np.concatenate(blocks), whole.waveform)
     assert tuple(notes) == whole.notes
@@ -98,7 +98,7 @@ def test_channels_that_do_not_cancel() -> None:
         np.hstack([loud] + [np.zeros_like(loud)] * 15),
         np.zeros((RATE, 2)),
     ):
-        (audio,) = reading.from_array(samples, RATE, RATE)
+        audio = reading.from_array(samples, RATE, RATE)
         assert not [note for note in audio.notes if "cancel" in note]
         np.testing.assert_allclose(audio.waveform, samples.mean(axis=1), atol=1e-6)
 
@@ -117,7 +117,7 @@ def test_more_channels_than_a_frame_has_places() -> None:
             frame.sample_rate, frame.pts = 48000, 960 * index
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    powers = [audio.waveform.std() for audio in reading.load(out.getvalue(), 48000, channel="each")]
+    powers = [audio.waveform.std() for audio in reading.load_each(out.getvalue(), 48000)]
     assert len(powers) == 16
     assert powers[11] == pytest.approx(0.35, abs=0.03)
     assert np.delete(powers, 11).max() < 0.01

@@ -17,8 +17,7 @@ CASES = Path(__file__).parent / "cases"
 
 
 def load(recording: object, rate: int = 16000) -> Audio:
-    (audio,) = reading.load(recording, rate)
-    return audio
+    return reading.load(recording, rate)
 
 
 def said(recording: object) -> str:

@@ -23,8 +23,7 @@ def resampled(hertz: float, original: int, rate: int) -> np.ndarray:
 
 
 def heard(waveform: np.ndarray, original: int, rate: int) -> np.ndarray:
-    (audio,) = reading.from_array(waveform, original, rate)
-    return audio.waveform
+    return reading.from_array(waveform, original, rate).waveform
 
 
 def decibels(waveform: np.ndarray) -> float:

@@ -19,8 +19,7 @@ CONTENT = encoded("m4a", noise(1, 16000))  # with its index at the end, so that 
 
 
 def load(recording: object) -> Audio:
-    (audio,) = reading.load(recording, 16000)
-    return audio
+    return reading.load(recording, 16000)
 
 
 WHOLE = load(CONTENT)

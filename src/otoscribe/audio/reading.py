@@ -27,8 +27,8 @@ def load(
     recording: Recording,
     sample_rate: int,
     longest_seconds: float = math.inf,
-    channel: Channel = None,
-) -> tuple[Audio, ...]:
+    channel: int | None = None,
+) -> Audio:
     """Read a recording whole.
 
     Only the result is held in memory, 4 bytes per sample at the new rate, however long, wide or finely
@@ -39,10 +39,7 @@ def load(
         recording: a path, the content of a file, or an open binary file, read from its present position on.
         sample_rate: Hz, of the result.
         longest_seconds: longer recordings are refused before the rest of them is decoded.
-        channel: one of them, each, or their mean, which is the loudest where they cancel each other.
-
-    Returns:
-        One waveform, or one for every channel if each is heard.
+        channel: one of them, from 1 on; if None their mean, or the loudest where they cancel each other.
 
     Raises:
         AudioError: the file is missing, a folder, a device, not readable, not audio, empty, has a sample rate
@@ -50,9 +47,18 @@ def load(
             sample that is a number.
         UsageError: `sample_rate` is outside `SAMPLE_RATES`, or there can be no such channel.
     """
-    check_rate(sample_rate)
-    with sources.opened(recording) as source:
-        return _Hearing(partial(decoded, source), source.name, sample_rate, channel).whole(longest_seconds)
+    (audio,) = _load(recording, sample_rate, longest_seconds, channel)
+    return audio
+
+
+def load_each(recording: Recording, sample_rate: int, longest_seconds: float = math.inf) -> tuple[Audio, ...]:
+    """Read each channel of a recording by itself; see `load`.
+
+    Raises:
+        AudioError: as for `load`, or the number of channels changes within the recording.
+        UsageError: `sample_rate` is outside `SAMPLE_RATES`.
+    """
+    return _load(recording, sample_rate, longest_seconds, "each")
 
 
 def from_array(
@@ -60,8 +66,8 @@ def from_array(
     original: int,
     sample_rate: int,
     longest_seconds: float = math.inf,
-    channel: Channel = None,
-) -> tuple[Audio, ...]:
+    channel: int | None = None,
+) -> Audio:
     """Resample an array as `load` does a recording.
 
     Args:
@@ -83,7 +89,8 @@ def from_array(
     def decode(notes: Notes) -> Iterator[Block]:
         return (Block(samples[start : start + size], original) for start in range(0, len(samples), size))
 
-    return _Hearing(decode, "The waveform", sample_rate, channel).whole(longest_seconds)
+    (audio,) = _Hearing(decode, "The waveform", sample_rate, channel).whole(longest_seconds)
+    return audio
 
 
 def stream(
@@ -122,6 +129,14 @@ def stream(
                 waiting = waiting[size:]
     if len(waiting):
         yield waiting
+
+
+def _load(
+    recording: Recording, sample_rate: int, longest_seconds: float, channel: Channel
+) -> tuple[Audio, ...]:
+    check_rate(sample_rate)
+    with sources.opened(recording) as source:
+        return _Hearing(partial(decoded, source), source.name, sample_rate, channel).whole(longest_seconds)
 
 
 class _Hearing:

@@ -228,14 +228,13 @@ class Captioner:
         return attention if clip.sources is None else attention @ clip.sources
 
     def _resampled(self, waveform: ArrayLike, sample_rate: int, channel: int | None) -> Audio:
-        own = self.manifest.sample_rate
-        (audio,) = reading.from_array(waveform, sample_rate, own, LONGEST_SECONDS, channel)
-        return audio
+        return reading.from_array(waveform, sample_rate, self.manifest.sample_rate, LONGEST_SECONDS, channel)
 
     def _read(self, recording: Recording, channel: Channel) -> list[_Heard]:
-        name = name_of(recording)
-        waveforms = reading.load(recording, self.manifest.sample_rate, LONGEST_SECONDS, channel)
-        return [_Heard(name, audio) for audio in waveforms]
+        name, rate = name_of(recording), self.manifest.sample_rate
+        if channel == "each":
+            return [_Heard(name, audio) for audio in reading.load_each(recording, rate, LONGEST_SECONDS)]
+        return [_Heard(name, reading.load(recording, rate, LONGEST_SECONDS, channel))]
 
     def _read_or_failed(self, recording: Recording, channel: Channel) -> Sequence[_Heard | Failure]:
         try:

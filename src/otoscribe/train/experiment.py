@@ -116,7 +116,7 @@ def features_of(
     """
 
     def computed(recording: Path) -> Tensor:
-        (audio,) = reading.load(recording, encoder.spec.sample_rate)
+        audio = reading.load(recording, encoder.spec.sample_rate)
         with torch.no_grad():
             return encoder.features(torch.from_numpy(audio.waveform)[None])[0]
 
