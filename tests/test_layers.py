@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 ROOMS = {
     "": "version errors settings registry files progress",
     "fetch": "remote published assets",
-    "audio": "notes sources waveform headers ogg joined tally ffmpeg unreadable sndfile decoding levels"
-    " channels reading",
+    "audio": "notes sources waveform headers ogg joined chunks tally ffmpeg unreadable sndfile decoding"
+    " levels channels reading",
     "text": "vocabulary names layout json_rows rows tables",
     "datasets": "folder",
     "search": "options stepper rules beam",

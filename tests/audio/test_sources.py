@@ -1,6 +1,7 @@
 """What a recording can be read from: paths, bytes, open files, pipes."""
 
 import io
+import mmap
 import os
 import threading
 from collections.abc import Callable
@@ -101,6 +102,13 @@ def test_a_pipe_gives_the_same_samples() -> None:
     sender.join()
 
 
+def test_a_mapped_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.m4a"
+    path.write_bytes(CONTENT)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        np.testing.assert_array_equal(load(mapped).waveform, WHOLE.waveform)
+
+
 def test_an_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless(Unseekable):
         def read(self, size: int = -1) -> bytes:
@@ -109,6 +117,17 @@ def test_an_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "LARGEST_PIPE", 1 << 22)
     with pytest.raises(AudioError, match="save the recording to a file first"):
         load(Endless(b""))
+
+
+class Waiting(Unseekable):
+    def read(self, size: int = -1) -> bytes | None:
+        return super().read(100) if self._content.tell() < 1000 else None
+
+
+def past_its_end() -> io.BytesIO:
+    file = io.BytesIO(CONTENT)
+    file.seek(len(CONTENT) + 100)
+    return file
 
 
 def closed() -> io.BytesIO:
@@ -127,6 +146,13 @@ def closed() -> io.BytesIO:
         (lambda: Unseekable(b""), r"is empty \(0 bytes\)"),
         (lambda: b"", r"is empty \(0 bytes\)"),
         (lambda: b"park.wav", "is text"),
+        (lambda: past_its_end(), "is empty"),
+        (
+            lambda: Failing(CONTENT, EOFError("Compressed file ended")),
+            "cannot be read: compressed file ended",
+        ),
+        (lambda: Failing(CONTENT, RuntimeError()), "cannot be read: runtimeerror"),
+        (lambda: Waiting(CONTENT), "gives nothing at the moment"),
     ],
 )
 def test_what_cannot_be_read(make: Callable[[], object], said: str) -> None:
@@ -141,7 +167,7 @@ def test_an_interruption_comes_through_the_decoder() -> None:
         load(Failing(CONTENT, KeyboardInterrupt()))
 
 
-@pytest.mark.parametrize("recording", [None, 5, 0.5, ["a.wav"], object()])
+@pytest.mark.parametrize("recording", [None, 5, 0.5, ["a.wav"], object(), io.BytesIO])
 def test_what_is_no_recording(recording: object) -> None:
     with pytest.raises(UsageError, match="A recording is a path, bytes or a file opened in binary mode"):
         load(recording)

@@ -1,7 +1,9 @@
 """Channels → what is heard: their mean, one of them, or each by itself."""
 
+import contextlib
+import operator
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +19,20 @@ _CANCELLED = 0.1
 """Channels cancel each other if their mean has less than this share of what unrelated ones leave."""
 
 
-def check_channel(channel: object) -> None:
-    """Raise `UsageError` unless a channel is one."""
-    if channel in (None, "each") or (isinstance(channel, int) and channel >= 1 and channel is not True):
-        return
+def checked(channel: Any) -> Channel:
+    """Return a channel.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if channel is None:
+        return None
+    if channel == "each":
+        return "each"
+    with contextlib.suppress(TypeError):
+        number = operator.index(channel)  # also numpy's integers
+        if number >= 1 and not isinstance(channel, bool):
+            return int(number)
     raise UsageError(f"There is no channel {channel!r}; give a number from 1 on, or 'each'.")
 
 
@@ -78,7 +90,7 @@ def mixed(
         if channel == "each":
             if channels != first:
                 raise AudioError(
-                    f"{name} has {first} channels at its beginning and {channels} later; each cannot be "
+                    f"{name} has channels that come or go, first {first}, then {channels}; each cannot be "
                     f"heard by itself, but one of them (channel 1) or their mean can."
                 )
             yield Block(samples, rate)

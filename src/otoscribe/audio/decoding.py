@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from otoscribe.audio import ffmpeg, headers, joined, sndfile
+from otoscribe.audio import chunks, ffmpeg, headers, joined, sndfile
 from otoscribe.audio.notes import Notes
 from otoscribe.audio.sources import Part, Source
 from otoscribe.audio.tally import Tally
@@ -10,7 +10,19 @@ from otoscribe.audio.waveform import Block
 from otoscribe.errors import AudioError
 
 _NOTHING = 100
-"""Beginnings of recordings without a recording after which a file is not searched any further."""
+"""Beginnings of recordings without a recording, after which a file is not searched any further."""
+
+_RECORDINGS = 1000
+"""Recordings joined in one file, after which it is not searched any further."""
+
+_PADDING = 4096
+"""Zeros at the end that are left, so that what is cut off cannot be the end of a frame."""
+
+_ZEROS = 1 << 24
+"""Bytes that are compared at a time."""
+
+_REST = 64
+"""Bytes that some writers miscount."""
 
 
 def blocks(source: Source, notes: Notes) -> Iterator[Block]:
@@ -19,15 +31,15 @@ def blocks(source: Source, notes: Notes) -> Iterator[Block]:
     Raises:
         AudioError: nothing in it can be decoded.
     """
-    whole = Part(source, headers.beginning(source), source.size)
+    whole = _without_padding(Part(source, headers.beginning(source), source.size))
     waiting = joined.parts(whole)
     known, heard, nothing = False, 0, 0
     while waiting and nothing < _NOTHING:
         part = waiting.pop(0)
-        stated = headers.stated_bytes(part)
+        stated = chunks.stated(part)
         tally = Tally(notes, stated)
         try:
-            yield from ffmpeg.decoded(headers.repaired(part, stated), tally)
+            yield from ffmpeg.decoded(part if stated is None else stated.heard, tally)
         except ffmpeg.NotFFmpegs:
             nothing += 1
             continue
@@ -39,7 +51,36 @@ def blocks(source: Source, notes: Notes) -> Iterator[Block]:
         heard += tally.heard > 0
         if heard == 2:
             notes.add("several recordings are joined in it, and all are heard")
-        if not waiting and tally.end and (rest := joined.following(part, tally.end)):
-            waiting.append(rest)
+        if heard == _RECORDINGS:
+            notes.add(f"more than {_RECORDINGS} recordings are joined in it, and no more of them are heard")
+            return
+        if not waiting:
+            known_end = joined.end(part) if stated is None else stated.end
+            end = known_end or tally.end
+            if end and (rest := joined.following(part, end)):
+                waiting.append(rest)
+            elif known_end:
+                _check_rest(part, known_end, notes)
     if not known:
         yield from sndfile.decoded(whole, notes)
+
+
+def _check_rest(part: Part, end: int, notes: Notes) -> None:
+    head = part.at(end, 1 << 16)
+    if part.size - end > _REST and any(head) and head[:3] not in headers.TAGS:
+        notes.add(f"{part.size - end} bytes after its end are no sound")
+
+
+def _without_padding(part: Part) -> Part:
+    """Cut off the zeros that some systems allocate and never write, where no sound can be zeros."""
+    if part.at(0, 4) not in (b"fLaC", b"OggS") and part.at(0, 1) not in (b"\xff", b"\x47"):
+        return part
+    end = part.size
+    while end > _PADDING:
+        size = min(end, _ZEROS)
+        rest = part.at(end - size, size).rstrip(b"\0")
+        if rest:
+            end = end - size + len(rest)
+            break
+        end -= size
+    return part.within(0, min(part.size, end + _PADDING))

@@ -1,41 +1,16 @@
-"""What the headers of a recording state: where it begins, how many bytes or seconds it should have.
+"""What stands before the audio of a recording: tags, and statements of its length.
 
-FFmpeg believes a header or corrects it, and does not say which. Whoever keeps recordings wants to know, so
-the few fields that state a length are read here as well: RIFF, RF64 and BW64 (EBU Tech 3306, ITU-R BS.2088),
-Sony's Wave64, Apple's CAF, the Xing tag of MP3, Microsoft's ASF.
+Here are those that are not chunks (`chunks`): ID3v2, the Xing and VBRI tags of MP3, Microsoft's ASF.
 """
 
-import re
 import struct
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from otoscribe.audio.sources import Part, Source
 
-_UNKNOWN = 0x7FFF0000
-"""Bytes. Recorders that write into a pipe cannot know the length and state this or more, or 0."""
+TAGS = (b"TAG", b"ID3", b"3DI", b"APE", b"LYR")
+"""Beginnings of what stands before or after an MP3: ID3v1, ID3v2 and its footer, APEv2, Lyrics3."""
 
-_COUNTING = 64
-"""Bytes. Some writers count the header as audio, or leave it out; nothing is missing then."""
-
-_CHUNKS = 10_000
-"""No header has more, whatever it says."""
-
-_W64_ID = b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-
-
-class Stated(NamedTuple):
-    """What a header says about the bytes of audio, and what is there."""
-
-    bytes: int | None
-    """Stated; None where the header was never finished."""
-    found: int
-    """From the beginning of the audio to the end of the file, or of what is stated."""
-    beyond: int = 0
-    """Bytes after the stated end that are nothing else either: audio that the header does not know of."""
-    begin: int = 0
-    """Of the audio of a WAV."""
 
 
 def beginning(source: Source) -> int:
@@ -49,30 +24,6 @@ def beginning(source: Source) -> int:
             break
         start = after
     return start
-
-
-def stated_bytes(part: Part) -> Stated | None:
-    """Return what the header of a WAV, Wave64 or CAF file states; None for others, or if it says nothing."""
-    head = part.at(0, 16)
-    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
-        return _wav(part, head)
-    if head[:4] == b"riff" and len(head) == 16:
-        return _first(_chunks(part, 40, _w64_chunk), b"data", part)
-    if head[:4] == b"caff":
-        return _first(_chunks(part, 8, _caf_chunk), b"data", part)
-    return None
-
-
-def repaired(part: Part, stated: Stated | None) -> Part:
-    """Return a WAV for FFmpeg: without what follows its audio, or to the end if that is audio, too.
-
-    FFmpeg reads on to the end of the file if the size is 0, and not at all if RF64 states 0 in its place.
-    """
-    if stated is None or not stated.begin:
-        return part
-    if stated.bytes is None or stated.beyond:
-        return part.patched({0: b"RIFF", stated.begin - 4: bytes(4)})
-    return part.within(0, stated.begin + stated.found)
 
 
 def xing_frames(before_audio: bytes) -> int | None:
@@ -96,84 +47,3 @@ def asf_seconds(part: Part) -> float | None:
     # Play duration in units of 100 ns, preroll in ms; the lowest flag says that neither was filled in.
     duration, _, preroll, flags = struct.unpack_from("<QQQI", head, place + 64)
     return None if flags & 1 or not duration else duration / 1e7 - preroll / 1e3
-
-
-_Chunk = tuple[bytes, int, int, int]
-"""Name, stated size, where the content begins, where the next chunk begins."""
-
-
-def _riff_chunk(part: Part, place: int) -> _Chunk | None:
-    head = part.at(place, 8)
-    if len(head) < 8:
-        return None
-    size = int.from_bytes(head[4:], "little")
-    return head[:4], size, place + 8, place + 8 + size + size % 2
-
-
-def _w64_chunk(part: Part, place: int) -> _Chunk | None:
-    head = part.at(place, 24)
-    if len(head) < 24 or head[4:16] != _W64_ID:
-        return None
-    size = int.from_bytes(head[16:], "little")
-    return head[:4], size - 24, place + 24, place + max(24, size + -size % 8)
-
-
-def _caf_chunk(part: Part, place: int) -> _Chunk | None:
-    head = part.at(place, 12)
-    if len(head) < 12:
-        return None
-    size = int.from_bytes(head[4:], "big", signed=True)
-    return head[:4], size, place + 12, place + 12 + size
-
-
-def _chunks(part: Part, place: int, read: Callable[[Part, int], _Chunk | None]) -> Iterator[_Chunk]:
-    for _ in range(_CHUNKS):
-        chunk = read(part, place)
-        if chunk is None:
-            return
-        yield chunk
-        if chunk[1] < 0:  # until the end of the file
-            return
-        place = chunk[3]
-
-
-def _first(chunks: Iterator[_Chunk], wanted: bytes, part: Part) -> Stated | None:
-    for name, size, begins, _ in chunks:
-        if name == wanted:
-            left = max(0, part.size - begins)
-            return None if size < 0 else Stated(size, min(size, left))
-    return None
-
-
-def _wav(part: Part, head: bytes) -> Stated | None:
-    whole = int.from_bytes(head[4:8], "little")
-    long = 0
-    for name, size, begins, after in _chunks(part, 12, _riff_chunk):
-        if name == b"ds64":
-            long = int.from_bytes(part.at(begins + 8, 8), "little")
-        if name != b"data":
-            continue
-        left = max(0, part.size - begins)
-        if head[:4] != b"RIFF":
-            size, after = long, begins + long + long % 2
-        unfinished = size == 0 and not (head[:4] == b"RIFF" and whole + 8 == part.size)
-        if left and (unfinished or (head[:4] == b"RIFF" and size >= _UNKNOWN > left)):
-            return Stated(None, left, 0, begins)
-        # In four bytes no more than 4 GiB can be counted, and some recorders count on from 0.
-        beyond = part.size - after
-        if beyond <= _COUNTING or _is_chunk(part, after) or not any(part.at(after, 1 << 16)):
-            beyond = 0
-        return Stated(size, min(size, left), beyond, begins)
-    return None
-
-
-def _is_chunk(part: Part, place: int) -> bool:
-    chunk = _riff_chunk(part, place)
-    if chunk is None or not re.fullmatch(rb"[ -~]{4}", chunk[0]):
-        return False
-    return chunk[3] <= part.size + 1 or chunk[0] in (b"RIFF", b"RF64", b"BW64")
-
-
-def differs(stated: Stated) -> bool:
-    """Tell whether bytes of audio are missing or too many, beyond what writers miscount."""
-    return stated.bytes is not None and abs(stated.bytes - stated.found - stated.beyond) > _COUNTING

@@ -7,51 +7,88 @@ from itertools import pairwise
 from otoscribe.audio import ogg
 from otoscribe.audio.sources import Part
 
-_FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
-"""With the beginning of its first block, whose kind and length are given (RFC 9639, section 8.2)."""
-
-_OTHERS = re.compile(
-    rb"(?:RIFF|RF64|BW64)....WAVE|FORM....AIF[FC]|OggS\0\x02|caff\0\x01|riff\x2e\x91\xcf\x11"
-    rb"|\0\0\0[\x08-\x80]ftyp[0-9A-Za-z ]{4}|\x1aE\xdf\xa3|\x30\x26\xb2\x75\x8e\x66\xcf\x11|#!AMR"
-    rb"|wvpk....[\x02-\x10]\x04|TTA1|" + _FLAC.pattern,
-    re.DOTALL,
+# Each pattern begins with letters, which are found fast, and not with the zeros or sizes before them.
+_FLAC = rb"fLaC[\0\x80]\0\0\x22"  # its first block, of known kind and length (RFC 9639, section 8.2)
+_EBML = rb"\x1aE\xdf\xa3(?=.{1,60}(?:webm|matroska))"
+_MOV = rb"(?<=\0\0\0[\x08-\x80])ftyp[0-9A-Za-z ]{4}"
+_OTHERS = (
+    rb"(?:RIFF|RF64|BW64)....WAVE|FORM....(?:AIF[FC]|8SVX)|OggS\0\x02|caff\0\x01|riff\x2e\x91\xcf\x11"
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|#!AMR|wvpk....[\x02-\x10]\x04|TTA1|FLV\x01[\x04\x05]"
+    rb"|Creative Voice File\x1a|ID3[\x02-\x04]\0"
 )
-"""Of formats whose header says where they end, so that what was joined after it would not be heard."""
+
+_ALL = re.compile(b"|".join([_FLAC, _EBML, _MOV, _OTHERS]), re.DOTALL)
+"""Of formats that are known by their first bytes."""
+
+_FRAMES = re.compile(rb"\xff(?:[\xf1\xf9][\x4c-\x9f]|[\xf2\xf3\xfa\xfb][\x10-\xe7])", re.DOTALL)
+"""The first bytes of an ADTS or MPEG frame: two in ten thousand of any bytes."""
+
+_AGAIN = {
+    b"fLaC": re.compile(_FLAC, re.DOTALL),
+    b"\x1aE\xdf\xa3": re.compile(_EBML, re.DOTALL),
+    b"ftyp": re.compile(_MOV, re.DOTALL),
+}
+"""Formats of which FFmpeg hears the first recording only, or all of them as if they were like the first."""
 
 _SCAN = 1 << 20
-_LONGEST = 16
+_LONGEST = 96
 """Bytes of a beginning."""
 
 
 def parts(part: Part) -> list[Part]:
-    """Cut a file where every stream begins whose rate or channels may be others than before.
-
-    FFmpeg goes on from one stream of a FLAC or Ogg file to the next only if these stay the same.
-    """
-    head = part.at(0, 4)
-    beginnings = {b"fLaC": _flacs, b"OggS": ogg.links}.get(head)
-    cuts = [0, *(start for start in beginnings(part) if start)] if beginnings else [0]
+    """Cut a file where every stream begins whose rate or channels may be others than before."""
+    head = part.at(0, 8)
+    if head[:4] == b"OggS":
+        starts = list(ogg.links(part))
+    else:
+        pattern = _AGAIN.get(head[:4]) or _AGAIN.get(head[4:])
+        starts = list(_found(part, pattern, 0)) if pattern else []
+    cuts = [0, *(start for start in starts if start)]
     return [part.within(start, end) for start, end in pairwise([*cuts, part.size])]
+
+
+def end(part: Part) -> int | None:
+    """Return where an Ogg file or a film of QuickTime's kind ends, if it is one."""
+    head = part.at(0, 8)
+    if head[:4] == b"OggS":
+        return ogg.end(part)
+    if head[4:] != b"ftyp":
+        return None
+    place = 0
+    while re.fullmatch(rb"....[0-9A-Za-z ]{4}", head, re.DOTALL):
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(part.at(place + 8, 8), "big")
+        if size < 8:  # until the end of the file, or no atom
+            return part.size
+        place += size
+        head = part.at(place, 8)
+    return min(place, part.size)
 
 
 def following(part: Part, end: int) -> Part | None:
     """Return what begins after the end of a recording, if anything does."""
-    for found in _found(part, _OTHERS, end):
+    if _FRAMES.match(part.at(end, 4)):
+        return part.within(end, part.size)
+    for found in _found(part, _ALL, end):
         return part.within(found, part.size)
     return None
 
 
-def _flacs(part: Part) -> Iterator[int]:
-    return _found(part, _FLAC, 0)
+def begins_at(part: Part, place: int) -> bool:
+    """Tell whether a recording or a tag begins at a place."""
+    head = part.at(place, _LONGEST)
+    return bool(_FRAMES.match(head) or _ALL.match(head) or head[4:8] == b"ftyp")
 
 
 def _found(part: Part, pattern: re.Pattern[bytes], place: int) -> Iterator[int]:
+    place = max(0, place - 4)  # what a pattern looks back at
     while place < part.size:
         data = part.at(place, _SCAN)
         last = len(data) < _SCAN
-        for match in pattern.finditer(data):
+        for match in pattern.finditer(data, 4 if place else 0):
             if last or match.start() < len(data) - _LONGEST:
-                yield place + match.start()
+                yield place + match.start() - (4 if match.group().startswith(b"ftyp") else 0)
         if last:
             return
-        place += len(data) - _LONGEST
+        place += len(data) - _LONGEST - 4

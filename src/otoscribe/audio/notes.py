@@ -21,7 +21,9 @@ class Notes:
 
 
 def spoken(seconds: float) -> str:
-    """Return a duration for people: three digits, and hours where seconds would be a long number."""
+    """Return a duration for people, in three digits of hours, seconds or milliseconds."""
     if seconds >= 36_000:
         return f"{seconds / 3600:.0f} hours"
+    if seconds < 0.0995:
+        return f"{1000 * seconds:.3g} ms" if seconds >= 0.0001 or not seconds else "less than 0.1 ms"
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"

@@ -43,10 +43,21 @@ def missing(part: Part) -> int:
 
 def is_finished(part: Part) -> bool:
     """Tell whether the last page is whole and marked as the last."""
+    last = _last(part)
+    return last is not None and bool(last.flags & _LAST) and last.end <= part.size
+
+
+def end(part: Part) -> int:
+    """Return where the last page ends."""
+    last = _last(part)
+    return part.size if last is None else min(last.end, part.size)
+
+
+def _last(part: Part) -> _Page | None:
     last = None
     for last in _pages(part):  # noqa: B007
         pass
-    return last is not None and bool(last.flags & _LAST) and last.end <= part.size
+    return last
 
 
 def _pages(part: Part) -> Iterator[_Page]:

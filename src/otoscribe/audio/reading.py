@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from otoscribe.audio import sources
-from otoscribe.audio.channels import Channel, Powers, check_channel, mixed
+from otoscribe.audio.channels import Channel, Powers, checked, mixed
 from otoscribe.audio.decoding import blocks as decoded
 from otoscribe.audio.levels import Levels
 from otoscribe.audio.notes import Notes
@@ -47,7 +47,7 @@ def load(
             sample that is a number.
         UsageError: `sample_rate` is outside `SAMPLE_RATES`, or there can be no such channel.
     """
-    (audio,) = _load(recording, sample_rate, longest_seconds, channel)
+    (audio,) = _load(recording, sample_rate, longest_seconds, _one(channel))
     return audio
 
 
@@ -89,7 +89,7 @@ def from_array(
     def decode(notes: Notes) -> Iterator[Block]:
         return (Block(samples[start : start + size], original) for start in range(0, len(samples), size))
 
-    (audio,) = _Hearing(decode, "The waveform", sample_rate, channel).whole(longest_seconds)
+    (audio,) = _Hearing(decode, "The waveform", sample_rate, _one(channel)).whole(longest_seconds)
     return audio
 
 
@@ -121,7 +121,7 @@ def stream(
     size = max(1, round(seconds * sample_rate))
     waiting = np.zeros(0, dtype=np.float32)
     with sources.opened(recording) as source:
-        heard = _Hearing(partial(decoded, source), source.name, sample_rate, channel)
+        heard = _Hearing(partial(decoded, source), source.name, sample_rate, _one(channel))
         for block in heard.blocks(Notes() if notes is None else notes, cache(heard.cancelling)):
             waiting = np.concatenate([waiting, block[:, 0]])
             while len(waiting) >= size:
@@ -129,6 +129,12 @@ def stream(
                 waiting = waiting[size:]
     if len(waiting):
         yield waiting
+
+
+def _one(channel: object) -> int | None:
+    if (known := checked(channel)) == "each":
+        raise UsageError("Only caption_many and load_each hear each channel; name one by its number.")
+    return known
 
 
 def _load(
@@ -143,8 +149,8 @@ class _Hearing:
     """Hears a recording, more than once if need be."""
 
     def __init__(self, decode: _Decode, name: str, sample_rate: int, channel: Channel) -> None:
-        check_channel(channel)
-        self._decode, self._name, self._sample_rate, self._channel = decode, name, sample_rate, channel
+        self._decode, self._name, self._sample_rate = decode, name, sample_rate
+        self._channel = channel
         self._powers = Powers()
 
     def blocks(self, notes: Notes, loudest: Callable[[], dict[int, int]]) -> Iterator[Waveform]:

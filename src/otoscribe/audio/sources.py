@@ -34,17 +34,16 @@ class Source:
         self.name = name
         with _told(name):
             self._beginning = file.tell()
-            self.size = file.seek(0, os.SEEK_END) - self._beginning
+            file.seek(0, os.SEEK_END)  # not everything that can seek says where it is then
+            self.size = max(0, file.tell() - self._beginning)
 
     def read(self, start: int, size: int) -> bytes:
         """Return `size` bytes from `start` on, fewer only at the end."""
         with _told(self.name):
             self._file.seek(self._beginning + start)
             data = self._file.read(size)
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise AudioError(f"{self.name} gives text instead of bytes; open it in binary mode, 'rb'.")
         # Whoever copies into a buffer relies on the length, which a file of Python may not keep.
-        return bytes(data[:size])
+        return _bytes(data, self.name)[:size]
 
 
 class Part:
@@ -125,7 +124,7 @@ def name_of(recording: Recording) -> str | None:
         return os.fsdecode(recording)
     if isinstance(recording, bytes | bytearray | memoryview):
         return None
-    if not hasattr(recording, "read"):
+    if isinstance(recording, type) or not callable(getattr(recording, "read", None)):
         raise UsageError(
             f"A recording is a path, bytes or a file opened in binary mode, not {_short(recording)}."
         )
@@ -148,7 +147,7 @@ def opened(recording: Recording) -> Iterator[Source]:
         with _regular_file(recording) as file:
             yield Source(file, os.fsdecode(recording))
     elif isinstance(recording, bytes | bytearray | memoryview):
-        yield Source(io.BytesIO(recording), "The recording")
+        yield Source(io.BytesIO(bytes(recording)), "The recording")
     else:
         said = {None: "The recording", "-": "Standard input"}.get(name, name) or "The recording"
         with _seekable(recording, said) as file:
@@ -169,11 +168,17 @@ def _seekable(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
         yield kept
 
 
+def _bytes(data: object, name: str) -> bytes:
+    if data is None:
+        raise AudioError(f"{name} gives nothing at the moment; open it so that reading waits.")
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise AudioError(f"{name} gives text instead of bytes; open it in binary mode, 'rb'.")
+    return bytes(data)
+
+
 def _keep(pipe: BinaryIO, kept: IO[bytes], name: str) -> None:
     size = 0
-    while data := pipe.read(_BLOCK):
-        if not isinstance(data, bytes):
-            raise AudioError(f"{name} gives text instead of bytes; open it in binary mode, 'rb'.")
+    while data := _bytes(pipe.read(_BLOCK), name):
         size += len(data)
         if size > LARGEST_PIPE:
             raise AudioError(
@@ -201,10 +206,12 @@ def _regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _told(name: str) -> Iterator[None]:
-    """Make sentences of what goes wrong while reading; a closed file raises ValueError."""
+    """Make sentences of what goes wrong while reading; archives and connections raise what they like."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except AudioError:
+        raise
+    except Exception as error:
         raise AudioError(f"{name} cannot be read: {_reason(error)}.") from error
 
 
@@ -232,8 +239,9 @@ def _not_a_file(path: str | os.PathLike[str], is_folder: bool) -> str:
     )
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return ((error.strerror if isinstance(error, OSError) else None) or str(error)).lower().rstrip(".")
+def _reason(error: Exception) -> str:
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return " ".join(said.lower().split()).rstrip(".")
 
 
 def _short(thing: object) -> str:

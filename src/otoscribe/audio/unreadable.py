@@ -28,7 +28,7 @@ def reason(part: Part) -> str:
     head = part.at(0, _HEAD)
     if not part.size:
         return "is empty (0 bytes)."
-    if not any(head) and not any(part.at(part.size - _HEAD, _HEAD) if part.size > _HEAD else b""):
+    if head and not any(head) and not any(part.at(part.size - _HEAD, _HEAD) if part.size > _HEAD else b""):
         return "holds nothing but zeros, as after a copy that failed; copy or download it again."
     for magic, what in _OTHERS.items():
         if head.startswith(magic):

@@ -171,7 +171,8 @@ def _array(waveform: ArrayLike) -> NDArray[Any]:
             "A waveform is an array, [samples] or [samples, channels]; these rows differ in length."
         ) from error
     except (TypeError, RuntimeError) as error:
-        raise AudioError(f"This waveform cannot be turned into an array: {error}.") from error
+        said = str(error).rstrip(".")
+        raise AudioError(f"This waveform cannot be turned into an array: {said}.") from error
     if samples.dtype.kind == "V" and "float" in samples.dtype.name:  # bfloat16, which numpy does not know
         samples = samples.astype(np.float32)
     if samples.dtype.kind not in "fiu":

@@ -109,4 +109,4 @@ def _standard_input() -> BinaryIO:
 
 def _channel(given: str | None) -> "Channel":
     # What is neither is refused where it is used, as it is in Python.
-    return int(given) if given and given.isdecimal() else given  # type: ignore[return-value]
+    return int(given) if given and given.isascii() and given.isdecimal() else given  # type: ignore[return-value]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from otoscribe.audio import reading
-from otoscribe.audio.channels import Channel, check_channel
+from otoscribe.audio.channels import Channel, checked
 from otoscribe.audio.sources import Recording, name_of
 from otoscribe.audio.waveform import Audio
 from otoscribe.bundle.bundle import Bundle, EncodedClip
@@ -152,7 +152,7 @@ class Captioner:
             raise UsageError(
                 f"caption_many takes a list of recordings; caption takes one: {recordings!r:.60}."
             )
-        check_channel(channel)
+        channel = checked(channel)
         settings = self.own_search(beam, candidates)
         limits = Limits(max(1, min(_CLIPS, _ROWS // settings.beam)), _SECONDS, 4 * _CLIPS)
         read = (entry for recording in recordings for entry in self._read_or_failed(recording, channel))
