@@ -73,7 +73,7 @@ class _Layout(NamedTuple):
 def stated(part: Part) -> Stated | None:
     """Return what the header of a file of chunks states; None for others, and where it says nothing."""
     head = part.at(0, 28)
-    layout = _layout(head)
+    layout = _layout(part, head)
     if layout is None:
         return None
     long = 0
@@ -107,16 +107,17 @@ def _compared(part: Part, layout: _Layout, chunk: _Chunk) -> Stated | None:
         if not _is_chunk(part, following) or joined.begins_at(part, end):
             break
         end, more = following.after, more or following.name == layout.audio
-    heard = part.within(0, min(part.size, chunk.after)) if layout.read is _riff_chunk else part
+    ends_with_audio = layout.read in (_riff_chunk, _au_chunk)
+    heard = part.within(0, min(part.size, chunk.after)) if ends_with_audio else part
     return Stated(max(0, size), min(max(0, size), left), heard, min(end, part.size), more)
 
 
-def _layout(head: bytes) -> _Layout | None:
+def _layout(part: Part, head: bytes) -> _Layout | None:
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return _Layout(12, _riff_chunk, b"data", 0, _UNKNOWN, lambda _: bytes(4))
     if head[:4] == b"riff" and head[24:28] == b"wave":
         return _Layout(40, _w64_chunk, b"data", 0, 1 << 62, lambda left: (24 + left).to_bytes(8, "little"))
-    if head[:4] == b"caff":
+    if head[:4] == b"caff" and part.at(28, 4) == b"lpcm":  # what is coded needs a table after the audio
         return _Layout(8, _caf_chunk, b"data", 4, 1 << 62, lambda _: b"\xff" * 8, 2**64 - 1)
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return _Layout(12, _aiff_chunk, b"SSND", 8, _UNKNOWN, _aiff_size)

@@ -50,17 +50,18 @@ def blocks(source: Source, notes: Notes) -> Iterator[Block]:
         known = True
         heard += tally.heard > 0
         if heard == 2:
-            notes.add("several recordings are joined in it, and all are heard")
+            notes.add("several recordings are joined in it")
         if heard == _RECORDINGS:
-            notes.add(f"more than {_RECORDINGS} recordings are joined in it, and no more of them are heard")
+            notes.add(f"more than {_RECORDINGS} recordings are joined in it, the rest is not heard")
             return
         if not waiting:
-            known_end = joined.end(part) if stated is None else stated.end
-            end = known_end or tally.end
-            if end and (rest := joined.following(part, end)):
+            end = joined.end(part) if stated is None else stated.end
+            # What follows a FLAC's last frame is decoded along with it.
+            last = tally.last + 1 if part.at(0, 4) == b"fLaC" else tally.end
+            if rest := joined.following(part, end, last):
                 waiting.append(rest)
-            elif known_end:
-                _check_rest(part, known_end, notes)
+            elif end:
+                _check_rest(part, end, notes)
     if not known:
         yield from sndfile.decoded(whole, notes)
 

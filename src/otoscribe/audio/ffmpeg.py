@@ -15,10 +15,11 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container.input import InputContainer
+from numpy.typing import NDArray
 
 from otoscribe.audio.sources import Part
 from otoscribe.audio.tally import Tally
-from otoscribe.audio.waveform import Block, Waveform, can_be, check_kind, scaled
+from otoscribe.audio.waveform import Block, can_be, check_kind, scaled
 from otoscribe.errors import AudioError
 
 _FORMATS = (
@@ -66,21 +67,21 @@ def decoded(part: Part, tally: Tally) -> Iterator[Block]:
     """
     with _opened(part) as container:
         stream = _sound(container, part.source.name, tally)
-        gathered: list[Waveform] = []
+        tally.start(container, stream)
+        gathered: list[NDArray[Any]] = []
+        kind: tuple[object, ...] = ()
         rate = values = 0
         for frame in _frames(container, stream, part, tally):
             samples = _samples(frame)
-            if gathered and (frame.sample_rate != rate or samples.shape[1] != gathered[0].shape[1]):
-                yield Block(np.concatenate(gathered), rate)
+            now = (frame.sample_rate, samples.shape[1], samples.dtype)
+            if gathered and (now != kind or values >= _SAMPLES):
+                yield _block(gathered, rate)
                 gathered, values = [], 0
-            rate = frame.sample_rate
+            kind, rate = now, frame.sample_rate
             gathered.append(samples)
             values += samples.size
-            if values >= _SAMPLES:
-                yield Block(np.concatenate(gathered), rate)
-                gathered, values = [], 0
         if gathered:
-            yield Block(np.concatenate(gathered), rate)
+            yield _block(gathered, rate)
         tally.finish(container, stream, part)
 
 
@@ -161,14 +162,17 @@ def _frames(container: InputContainer, stream: AudioStream, part: Part, tally: T
             yield frame
 
 
-def _samples(frame: AudioFrame) -> Waveform:
-    """Return float32 [samples, channels]."""
+def _samples(frame: AudioFrame) -> NDArray[Any]:
+    """Return [samples, channels], of the type that the decoder gives."""
     if frame.format.is_planar and frame.layout.nb_channels > _PLANES:
         (frame,) = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(frame)
-    array: Any = frame.to_ndarray()
-    samples = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
+    array: NDArray[Any] = frame.to_ndarray()
+    return array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
+
+
+def _block(gathered: list[NDArray[Any]], sample_rate: int) -> Block:
+    samples = np.concatenate(gathered)
     if samples.dtype.kind in "iu":
-        return scaled(samples, 8 * samples.dtype.itemsize)
+        return Block(scaled(samples, 8 * samples.dtype.itemsize), sample_rate)
     with np.errstate(over="ignore"):  # found, and said, when the samples are checked
-        converted: Waveform = samples.astype(np.float32)
-    return converted
+        return Block(samples.astype(np.float32), sample_rate)

@@ -14,7 +14,12 @@ _MOV = rb"(?<=\0\0\0[\x08-\x80])ftyp[0-9A-Za-z ]{4}"
 _OTHERS = (
     rb"(?:RIFF|RF64|BW64)....WAVE|FORM....(?:AIF[FC]|8SVX)|OggS\0\x02|caff\0\x01|riff\x2e\x91\xcf\x11"
     rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|#!AMR|wvpk....[\x02-\x10]\x04|TTA1|FLV\x01[\x04\x05]"
-    rb"|Creative Voice File\x1a|ID3[\x02-\x04]\0"
+    rb"|Creative Voice File\x1a|\.snd\0\0\0[\x18-\xff]|ID3[\x02-\x04]\0"
+)
+
+_SIGNS = (
+    *(b"fLaC", b"\x1aE\xdf\xa3", b"ftyp", b"RIFF", b"RF64", b"BW64", b"FORM", b"OggS", b"caff", b"riff"),
+    *(b"\x30\x26\xb2\x75", b"#!AMR", b"wvpk", b"TTA1", b"FLV", b"Creative Voice", b".snd", b"ID3"),
 )
 
 _ALL = re.compile(b"|".join([_FLAC, _EBML, _MOV, _OTHERS]), re.DOTALL)
@@ -66,12 +71,19 @@ def end(part: Part) -> int | None:
     return min(place, part.size)
 
 
-def following(part: Part, end: int) -> Part | None:
-    """Return what begins after the end of a recording, if anything does."""
-    if _FRAMES.match(part.at(end, 4)):
+def following(part: Part, end: int | None, last: int) -> Part | None:
+    """Return what begins after the end of a recording, if anything does.
+
+    Args:
+        part: the recording and what follows it.
+        end: where it ends, if that is known.
+        last: else a place after which it ends, 0 if nothing was decoded.
+    """
+    if end is not None and _FRAMES.match(part.at(end, 4)):
         return part.within(end, part.size)
-    for found in _found(part, _ALL, end):
-        return part.within(found, part.size)
+    if end or last:
+        for found in _found(part, _ALL, end or last):
+            return part.within(found, part.size)
     return None
 
 
@@ -86,7 +98,9 @@ def _found(part: Part, pattern: re.Pattern[bytes], place: int) -> Iterator[int]:
     while place < part.size:
         data = part.at(place, _SCAN)
         last = len(data) < _SCAN
-        for match in pattern.finditer(data, 4 if place else 0):
+        # Looking for letters is many times faster than looking for patterns.
+        matches = pattern.finditer(data, 4 if place else 0) if any(map(data.__contains__, _SIGNS)) else ()
+        for match in matches:
             if last or match.start() < len(data) - _LONGEST:
                 yield place + match.start() - (4 if match.group().startswith(b"ftyp") else 0)
         if last:

@@ -25,5 +25,5 @@ def spoken(seconds: float) -> str:
     if seconds >= 36_000:
         return f"{seconds / 3600:.0f} hours"
     if seconds < 0.0995:
-        return f"{1000 * seconds:.3g} ms" if seconds >= 0.0001 or not seconds else "less than 0.1 ms"
+        return f"{1000 * seconds:.3g} ms" if seconds >= 0.0001 else "0 s"
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"

@@ -53,10 +53,12 @@ class Tally:
 
     def __init__(self, notes: Notes, stated: Stated | None) -> None:
         self.notes = notes
-        self.end = 0
-        """Of the last packet that was decoded, in bytes."""
-        self._packets_end = 0
+        self.last = self.end = 0
+        """Where the last packet that was decoded begins, and where it ends."""
+        self._packet_begin = self._packets_end = 0
         self._stated = stated
+        self._format = ""
+        self._unit = 0.0
         self._begin: int | None = None
         self._samples: dict[int, int] = {}
         self._kind: tuple[int, int] | None = None
@@ -74,6 +76,11 @@ class Tally:
         """Seconds."""
         return sum(samples / rate for rate, samples in self._samples.items())
 
+    def start(self, container: "InputContainer", stream: "AudioStream") -> None:
+        """Take note of what is going to be decoded."""
+        self._format = container.format.name
+        self._unit = float(stream.time_base or 0)
+
     def packet(self, packet: "Packet[AudioStream]", part: Part) -> None:
         """Count a packet before it is decoded."""
         place, size, pts, duration = packet.pos, packet.size, packet.pts, packet.duration
@@ -82,17 +89,17 @@ class Tally:
         if place is not None and size:
             if self._begin is None:
                 self._begin = place
-            elif place > self._packets_end:
+            elif place > self._packets_end and self._format in _FRAMES:
                 self._between(part.at(self._packets_end, 3), place - self._packets_end)
+            self._packet_begin = place
             self._packets_end = max(self._packets_end, place + size)
         self._lasts_unknown = pts is None or not duration
-        if pts is None or packet.time_base is None:
+        if pts is None:
             return
-        unit = packet.time_base.numerator / packet.time_base.denominator
-        begins = pts * unit
+        begins = pts * self._unit
         if self._expected is not None and begins > self._expected + _GAP:
             self._gaps += begins - self._expected
-        self._expected = begins + (duration or 0) * unit
+        self._expected = begins + (duration or 0) * self._unit
 
     def _between(self, begins: bytes, size: int) -> None:
         if begins in TAGS:
@@ -107,7 +114,7 @@ class Tally:
             self._tag = True
         elif any(data):  # zeros fill up some files
             self._broken_bytes += len(data)
-            self._broken_seconds += float((packet.duration or 0) * (packet.time_base or 0))
+            self._broken_seconds += (packet.duration or 0) * self._unit
 
     def frame(self, frame: "AudioFrame") -> None:
         """Count what was decoded."""
@@ -121,17 +128,17 @@ class Tally:
             self._frame_samples = max(self._frame_samples, samples)
         self._samples[rate] = self._samples.get(rate, 0) + samples
         self._joined = self._joined or self._tag
-        self.end = self._packets_end
+        self.last, self.end = self._packet_begin, self._packets_end
         if self._lasts_unknown and self._expected is not None:
             self._expected += samples / rate
 
     def stopped(self) -> None:
         """Say that the file cannot be read on."""
-        self.notes.add(f"it is damaged after {spoken(self.heard)}, and what follows cannot be read")
+        self.notes.add(f"after {spoken(self.heard)} nothing more can be decoded")
 
     def finish(self, container: "InputContainer", stream: "AudioStream", part: Part) -> None:
         """Say what is odd, now that all was decoded."""
-        kind = container.format.name
+        kind = self._format
         if self._stated is not None and self._stated.bytes is None:
             self.notes.add("its header was never finished, so its end may be missing")
         if self._stated is not None and self._stated.more:
