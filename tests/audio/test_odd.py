@@ -163,6 +163,17 @@ def test_what_is_broken_in_the_middle_is_said(tmp_path: Path) -> None:
     assert "its end may be missing" in said(ogg[: ogg.rfind(b"OggS")])
 
 
+def test_what_is_broken_in_a_flac_is_skipped() -> None:
+    content = sample("flac")
+    middle = len(content) // 2
+    audio = load(patched(content, middle, bytes([content[middle] ^ 255])))
+    assert 1.5 < audio.seconds < 2
+    assert any("broken data was skipped" in note or "missing" in note for note in audio.notes)
+    whole = load(content).waveform
+    assert np.array_equal(audio.waveform[:8000], whole[:8000])
+    assert np.array_equal(audio.waveform[-8000:], whole[-8000:])
+
+
 def test_junk_and_tags_around_mp3() -> None:
     content = sample("mp3")
     whole = load(content).seconds

@@ -102,6 +102,11 @@ def test_a_pipe_gives_the_same_samples() -> None:
     sender.join()
 
 
+def test_no_more_is_given_than_was_asked_for() -> None:
+    with sources.opened(Generous(CONTENT)) as source:
+        assert source.read(0, 10) == CONTENT[:10]
+
+
 def test_a_mapped_file(tmp_path: Path) -> None:
     path = tmp_path / "a.m4a"
     path.write_bytes(CONTENT)
