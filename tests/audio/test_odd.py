@@ -174,6 +174,15 @@ def test_what_is_broken_in_a_flac_is_skipped() -> None:
     assert np.array_equal(audio.waveform[-8000:], whole[-8000:])
 
 
+def test_a_broken_packet_does_not_end_a_recording() -> None:
+    content = sample("aac")
+    begins = [place for place in range(len(content) - 1) if content[place : place + 2] == content[:2]]
+    middle = begins[len(begins) // 2]
+    audio = load(patched(content, middle + 7, b"\xff" * 40))
+    assert audio.seconds == pytest.approx(load(content).seconds, abs=0.2)
+    assert any("broken data was skipped" in note for note in audio.notes)
+
+
 def test_junk_and_tags_around_mp3() -> None:
     content = sample("mp3")
     whole = load(content).seconds

@@ -168,8 +168,24 @@ def test_what_cannot_be_read(make: Callable[[], object], said: str) -> None:
 
 def test_an_interruption_comes_through_the_decoder() -> None:
     """A decoder written in C takes what is raised while it reads for the end of the file."""
-    with pytest.raises(KeyboardInterrupt):
-        load(Failing(CONTENT, KeyboardInterrupt()))
+
+    class Interrupted(io.BytesIO):
+        reads = -1
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.reads -= 1
+            if not self.reads:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    file = Interrupted(CONTENT)
+    load(file)
+    assert file.reads < -5
+    for number in range(1, -file.reads):
+        file = Interrupted(CONTENT)
+        file.reads = number
+        with pytest.raises(KeyboardInterrupt):
+            load(file)
 
 
 @pytest.mark.parametrize("recording", [None, 5, 0.5, ["a.wav"], object(), io.BytesIO])
