@@ -11,7 +11,8 @@ import soundfile
 
 from otoscribe.audio import reading
 from otoscribe.audio.waveform import Audio
-from support.encoded import encoded
+from otoscribe.errors import AudioError
+from support.encoded import FORMATS, encoded
 from support.recordings import noise, write
 
 CASES = Path(__file__).parent / "cases"
@@ -266,6 +267,18 @@ def test_a_recording_inside_a_chunk_is_not_heard() -> None:
     assert load(plain() + chunk).seconds == 2
     second = b"data" + struct.pack("<I", 400) + bytes(400)
     assert said(plain() + second) == "it holds a second chunk of audio, which is not heard"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_but_a_header(name: str) -> None:
+    content = encoded(name, noise(1, FORMATS[name].rate))
+    for size in (4, 12, 48, 100, 200, 400):
+        try:
+            audio = load(content[:size])
+        except AudioError as error:
+            assert str(error).endswith(".")  # noqa: PT017
+        else:
+            assert audio.seconds < 1
 
 
 def test_what_follows_a_recording_and_is_none_is_left() -> None:

@@ -49,6 +49,7 @@ def blocks(source: Source, notes: Notes) -> Iterator[Block]:
             notes.add("what is joined to it cannot be heard")
         known = True
         heard += tally.heard > 0
+        nothing += tally.heard == 0
         if heard == 2:
             notes.add("several recordings are joined in it")
         if heard == _RECORDINGS:
@@ -57,7 +58,7 @@ def blocks(source: Source, notes: Notes) -> Iterator[Block]:
         if not waiting:
             end = joined.end(part) if stated is None else stated.end
             # What follows a FLAC's last frame is decoded along with it.
-            last = tally.last + 1 if part.at(0, 4) == b"fLaC" else tally.end
+            last = tally.last and tally.last + 1 if part.at(0, 4) == b"fLaC" else tally.end
             if rest := joined.following(part, end, last):
                 waiting.append(rest)
             elif end:

@@ -93,16 +93,17 @@ def begins_at(part: Part, place: int) -> bool:
     return bool(_FRAMES.match(head) or _ALL.match(head) or head[4:8] == b"ftyp")
 
 
-def _found(part: Part, pattern: re.Pattern[bytes], place: int) -> Iterator[int]:
-    place = max(0, place - 4)  # what a pattern looks back at
+def _found(part: Part, pattern: re.Pattern[bytes], start: int) -> Iterator[int]:
+    place = max(0, start - 4)  # what a pattern looks back at
     while place < part.size:
         data = part.at(place, _SCAN)
         last = len(data) < _SCAN
         # Looking for letters is many times faster than looking for patterns.
         matches = pattern.finditer(data, 4 if place else 0) if any(map(data.__contains__, _SIGNS)) else ()
         for match in matches:
-            if last or match.start() < len(data) - _LONGEST:
-                yield place + match.start() - (4 if match.group().startswith(b"ftyp") else 0)
+            begin = place + match.start() - (4 if match.group().startswith(b"ftyp") else 0)
+            if begin >= start and (last or match.start() < len(data) - _LONGEST):
+                yield begin
         if last:
             return
         place += len(data) - _LONGEST - 4
