@@ -2,6 +2,7 @@
 
 import contextlib
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
@@ -36,12 +37,17 @@ def checked(channel: Any) -> Channel:
     raise UsageError(f"There is no channel {channel!r}; give a number from 1 on, or 'each'.")
 
 
+_FEW = 200
+"""Samples."""
+
+
 class Powers:
     """Measures channels while they pass, to tell whether their mean can be heard."""
 
     def __init__(self) -> None:
         self._sums: dict[int, NDArray[np.float64]] = {}
         """By number of channels: sums of squares of each, and of their mean."""
+        self._samples: Counter[int] = Counter()
 
     def measured(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Pass blocks on."""
@@ -49,6 +55,7 @@ class Powers:
             samples = block.samples
             channels = samples.shape[1]
             if channels > 1:
+                self._samples[channels] += len(samples)
                 mean = samples.mean(axis=1)
                 powers = np.append(np.einsum("ij,ij->j", samples, samples, dtype=np.float64), mean @ mean)
                 self._sums[channels] = self._sums.get(channels, 0.0) + powers
@@ -59,8 +66,10 @@ class Powers:
         return {
             channels: int(sums[:-1].argmax())
             for channels, sums in self._sums.items()
+            # A few samples may cancel by chance.
+            if self._samples[channels] >= _FEW
             # Unrelated channels leave a mean with the channels' mean power over their number.
-            if sums[-1] < _CANCELLED * sums[:-1].sum() / channels**2
+            and sums[-1] < _CANCELLED * sums[:-1].sum() / channels**2
         }
 
 

@@ -21,7 +21,7 @@ _STATES_SAMPLES = ("flac", "tta", "wv", "ape", "tak", "shn")
 _STATES_TIME = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Formats whose header states a duration."""
 
-_STAMPED = ("ogg", "flac", "asf", *_STATES_TIME)
+_STAMPED = ("ogg", "flac", *_STATES_TIME)
 """Formats in which every packet has its time, to be relied on."""
 
 _FRAMES = ("mp3", "aac", "ac3", "eac3", "dts", "loas")
