@@ -56,8 +56,8 @@ class Powers:
             channels = samples.shape[1]
             if channels > 1:
                 self._samples[channels] += len(samples)
-                mean = samples.mean(axis=1)
-                powers = np.append(np.einsum("ij,ij->j", samples, samples, dtype=np.float64), mean @ mean)
+                products = (samples.T @ samples).astype(np.float64)
+                powers = np.append(products.diagonal(), products.sum() / channels**2)
                 self._sums[channels] = self._sums.get(channels, 0.0) + powers
             yield block
 
@@ -109,7 +109,7 @@ def mixed(
                 notes.add(f"its channels cancel each other, so that only channel {chosen + 1} is heard")
                 yield Block(samples[:, chosen : chosen + 1], rate)
             else:
-                yield Block(samples.mean(axis=1, keepdims=True), rate)
+                yield Block(samples @ np.full((channels, 1), 1 / channels, np.float32), rate)
         else:
             if channel > channels:
                 raise AudioError(

@@ -42,8 +42,8 @@ _ALLOWANCE_OF_FRAMES = 1 << 25
 _FRAMES = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac", "ogg")
 """Formats of nothing but sound."""
 
-_SAMPLES = 1 << 16
-"""Values (samples times channels) that are gathered before they are passed on: 256 KiB."""
+_SAMPLES = 1 << 18
+"""Values (samples times channels) that are gathered before they are passed on: 1 MiB."""
 
 
 _PLANES = 8

@@ -35,10 +35,9 @@ class Levels:
         """
         for samples, rate in blocks:
             self._values += samples.size
-            if not np.isfinite(samples).all():
+            if not np.abs(samples).max(initial=0.0) <= 1.0:  # nor is what is no number
                 self._no_numbers += int(samples.size - np.isfinite(samples).sum())
                 samples = np.nan_to_num(samples, posinf=1.0, neginf=-1.0)
-            if max(samples.max(initial=0.0), -samples.min(initial=0.0)) > 1.0:
                 self._wild += int(np.count_nonzero(np.abs(samples) > _WILD))
                 samples = samples.clip(-1.0, 1.0)
             yield Block(samples, rate)
@@ -46,9 +45,9 @@ class Levels:
     def heard(self, blocks: Iterable[Waveform]) -> Iterator[Waveform]:
         """Pass on what is heard, after resampling, which may overshoot once more."""
         for samples in blocks:
-            if samples.size:
-                self._peak = max(self._peak, float(np.abs(samples).max()))
-            yield samples.clip(-1.0, 1.0)
+            peak = float(np.abs(samples).max(initial=0.0))
+            self._peak = max(self._peak, peak)
+            yield samples if peak <= 1.0 else samples.clip(-1.0, 1.0)
 
     def finish(self, notes: Notes) -> None:
         """Say what is odd, now that all has passed.
