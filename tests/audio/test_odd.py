@@ -184,6 +184,19 @@ def test_a_broken_packet_does_not_end_a_recording() -> None:
     assert any("broken data was skipped" in note for note in audio.notes)
 
 
+def test_a_flac_without_its_beginning_is_known_by_its_name(tmp_path: Path) -> None:
+    content = sample("flac")
+    path = tmp_path / "cut.flac"
+    path.write_bytes(content[len(content) // 2 :])
+    audio = load(path)
+    assert 0.7 < audio.seconds < 1.4
+    assert any("its format is taken from its name, .flac" in note for note in audio.notes)
+    for name, text in (("cut.dat", content[len(content) // 2 :]), ("text.flac", b"no sound " * 99)):
+        (tmp_path / name).write_bytes(text)
+        with pytest.raises(AudioError):
+            load(tmp_path / name)
+
+
 def test_junk_and_tags_around_mp3() -> None:
     content = sample("mp3")
     whole = load(content).seconds

@@ -1,6 +1,7 @@
 """Recordings → blocks, by whichever decoder knows the format, to the last recording that a file holds."""
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from otoscribe.audio import chunks, ffmpeg, headers, joined, sndfile
 from otoscribe.audio.notes import Notes
@@ -8,6 +9,9 @@ from otoscribe.audio.sources import Part, Source
 from otoscribe.audio.tally import Tally
 from otoscribe.audio.waveform import Block
 from otoscribe.errors import AudioError
+
+_HEADLESS = (".flac", ".dts", ".sbc", ".msbc", ".aptx", ".aptxhd", ".g722", ".dfpwm")
+"""Endings of names by which FFmpeg can decode frames that have no header before them."""
 
 _NOTHING = 100
 """Beginnings of recordings without a recording, after which a file is not searched any further."""
@@ -64,7 +68,24 @@ def blocks(source: Source, notes: Notes) -> Iterator[Block]:
             elif end:
                 _check_rest(part, end, notes)
     if not known:
-        yield from sndfile.decoded(whole, notes)
+        yield from _by_name(whole, notes)
+
+
+def _by_name(part: Part, notes: Notes) -> Iterator[Block]:
+    """Decode what cannot be told by its content: frames without a header, FLAC without its beginning."""
+    ending = PurePath(part.source.name).suffix.lower()
+    if ending in _HEADLESS:
+        hinted = part.within(0, part.size)
+        hinted.name += ending
+        tally = Tally(notes, None)
+        try:
+            yield from ffmpeg.decoded(hinted, tally)
+        except ffmpeg.NotFFmpegs:
+            pass
+        else:
+            notes.add(f"its format is taken from its name, {ending}, for its content does not tell")
+            return
+    yield from sndfile.decoded(part, notes)
 
 
 def _check_rest(part: Part, end: int, notes: Notes) -> None:

@@ -57,6 +57,8 @@ class Part:
         self.source = source
         self.size = end - start
         self._start = start
+        self.name = "recording"
+        """Its ending is a hint of the format for FFmpeg, where the content gives none."""
         self.failure: BaseException | None = None
         self.allowance = self.size
         """Bytes that may still be read on; after them the file seems to end."""
