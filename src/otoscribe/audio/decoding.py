@@ -1,5 +1,6 @@
 """Recordings → blocks, by whichever decoder knows the format, to the last recording that a file holds."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import PurePath
 
@@ -78,11 +79,9 @@ def _by_name(part: Part, notes: Notes) -> Iterator[Block]:
         hinted = part.within(0, part.size)
         hinted.name += ending
         tally = Tally(notes, None)
-        try:
+        with contextlib.suppress(ffmpeg.NotFFmpegs):
             yield from ffmpeg.decoded(hinted, tally)
-        except ffmpeg.NotFFmpegs:
-            pass
-        else:
+        if tally.heard:
             notes.add(f"its format is taken from its name, {ending}, for its content does not tell")
             return
     yield from sndfile.decoded(part, notes)

@@ -173,7 +173,7 @@ class Tally:
             is_plain = stream.codec_context.name.startswith("pcm") or kind != "wav" or not self._stated.bytes
             return (None, 0.0) if is_plain else (own, 2 * _LOSSY_SECONDS)
         if kind in _STATES_SAMPLES:
-            return own, _SAMPLES / stream.sample_rate
+            return own, _SAMPLES / max(1, stream.sample_rate)
         if kind in _STATES_TIME:
             return _duration(container, stream) if own is None else own, _LOSSY_SECONDS
         if kind == "asf":
