@@ -339,3 +339,10 @@ def test_a_real_libsndfile_length_is_compared(tmp_path: Path) -> None:
     (tmp_path / "cut.mat").write_bytes(content[: len(content) // 2])
     assert soundfile.info(tmp_path / "cut.mat").frames > 0
     assert load(tmp_path / "cut.mat").seconds == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("bytes_lost", [200, 500, 900, 3000])
+def test_every_end_that_an_mp3_lacks_is_said(bytes_lost: int) -> None:
+    content = sample("mp3", channels=2, rate=44100)
+    assert not said(content)
+    assert "its header announces" in said(content[:-bytes_lost])

@@ -328,9 +328,9 @@ def test_names_without_a_recording(run: Run, name: str) -> None:
     assert "\x1b" not in outcome.err
 
 
-def odd(tmp_path: Path) -> Path:
+def odd(tmp_path: Path, channels: int = 1) -> Path:
     path = tmp_path / "odd.mp3"
-    soundfile.write(path, np.random.default_rng(0).normal(size=80000) * 0.1, 16000)
+    soundfile.write(path, np.random.default_rng(0).normal(size=(80000, channels)) * 0.1, 16000)
     path.write_bytes(path.read_bytes()[:-900])
     return path
 
@@ -367,6 +367,8 @@ def test_channels(run: Run, tmp_path: Path) -> None:
     (second,) = json.loads(run("--channel", "2", path, "--format", "json").out)
     assert second == each[1]
     assert "channel" not in json.loads(run(path, "--format", "json").out)[0]
+    outcome = run("--channel", "each", odd(tmp_path, 2), path)
+    assert outcome.err.count("its header announces") == 1
     lines = run("--channel", "each", path).out.splitlines()
     assert [line.split(": ")[0] for line in lines] == [f"{path}, channel 1", f"{path}, channel 2"]
     rows = csv.DictReader(io.StringIO(run("--channel", "each", path, "--format", "csv").out))

@@ -38,6 +38,15 @@ def xing_frames(before_audio: bytes) -> int | None:
     return None
 
 
+def xing_bytes(before_audio: bytes) -> int | None:
+    """Return how many bytes the tag of an MP3 states that follow it, its own frame included, within 64."""
+    tag = max(before_audio.rfind(b"Xing"), before_audio.rfind(b"Info"))
+    if tag < 0 or len(before_audio) < tag + 16:
+        return None
+    flags, _, size = struct.unpack_from(">III", before_audio, tag + 4)
+    return size - (len(before_audio) - tag) if flags & 3 == 3 else None
+
+
 def asf_seconds(part: Part) -> float | None:
     """Return the duration that an ASF file (WMA, WMV) states, if it was finished."""
     head = part.at(0, 1 << 16)

@@ -152,6 +152,8 @@ class Tally:
         announced, tolerance = self._announced(kind, container, stream, part)
         if announced is not None and abs(announced - self.heard) > tolerance:
             self._compare(announced)
+        elif kind == "mp3":
+            self._check_bytes(part)
         self._say_what_is_broken(kind)
         before = self._before(part)
         if kind in _FRAMES and any(before) and before[:3] not in TAGS and headers.xing_frames(before) is None:
@@ -184,6 +186,12 @@ class Tally:
             # The encoder's delay and padding are cut off, up to four frames of them.
             return None if frames is None else frames * frame, max(_LOSSY_SECONDS, 4 * frame)
         return None, 0.0
+
+    def _check_bytes(self, part: Part) -> None:
+        stated = headers.xing_bytes(self._before(part))
+        missing = 0 if stated is None else stated - (part.size - (self._begin or 0))
+        if missing > _SAMPLES:
+            self.notes.add(f"it is {missing} bytes shorter than its header announces")
 
     def _compare(self, announced: float) -> None:
         heard, said = spoken(self.heard), spoken(announced)

@@ -57,11 +57,11 @@ def caption(
     from otoscribe.listen.captioner import BUNDLED, Captioner
     from otoscribe.listen.results import Failure
 
-    failed = False
+    failed, last_said = False, ""
     with terminal.quiet_libraries(), terminal.ProgressBar(len(files)) as bar:
 
         def reported(results: "Iterable[Result]") -> "Iterator[Result]":
-            nonlocal failed
+            nonlocal failed, last_said
             for result in results:
                 if isinstance(result, Failure):
                     said = result.message
@@ -72,7 +72,9 @@ def caption(
                     yield result
                     continue
                 failed = failed or isinstance(result, Failure)
-                bar.write(terminal.printable(said) + "\n", sys.stderr)
+                if said != last_said:  # each channel has the notes of its recording
+                    bar.write(terminal.printable(said) + "\n", sys.stderr)
+                last_said = said
                 yield result
 
         captioner = Captioner(model, threads)
