@@ -18,7 +18,7 @@ ROOMS = {
     "": "version errors settings registry files progress",
     "fetch": "remote published assets",
     "audio": "waveform sndfile reading",
-    "text": "vocabulary names layout json_rows rows tables",
+    "text": "vocabulary phrase_book names layout json_rows rows tables",
     "datasets": "folder",
     "search": "options stepper rules beam",
     "bundle": "graphs manifest session bundle onnx_stepper",
