@@ -30,7 +30,7 @@ ROOMS = {
     "model": "windows spectrogram pitch attention",
     "model.weights": "formula tflite yamnet_files",
     "model.encoders": "base yamnet yamnet_voice",
-    "model.adapters": "base identity mlp attention label_set evidence",
+    "model.adapters": "base identity mlp attention evidence",
     "model.words": "base random",
     "model ": "contract decoder caption_model torch_stepper",
     "train": "settings store batches run history trainer experiment evaluate few_bits export",

@@ -145,13 +145,15 @@ def memory_of(adapter: EvidenceMemory, features: Tensor) -> Tensor:
     return memory
 
 
-def test_memory_is_styles_sounds_and_voices_and_the_first_style_is_shown(adapter: EvidenceMemory) -> None:
+def test_memory_is_styles_sounds_voices_and_an_overview_and_the_first_style_is_shown(
+    adapter: EvidenceMemory,
+) -> None:
     memory, mask, sources = adapter(sounding({RAIN: (5, 10)}), None)
-    assert memory.shape == (1, STYLES + PLACES + 1, adapter.width)
+    assert memory.shape == (1, STYLES + PLACES + 2, adapter.width)
     assert mask is not None
-    assert mask[0].tolist() == [True, False, *[True] * (PLACES + 1)]
+    assert mask[0].tolist() == [True, False, *[True] * (PLACES + 2)]
     assert sources is not None
-    assert float(sources[0, :STYLES].abs().sum()) == 0.0
+    assert float(sources[0, :STYLES].abs().sum()) == float(sources[0, -1].abs().sum()) == 0.0
     assert float(sources[0, STYLES, 5:10].sum()) == pytest.approx(1.0, abs=0.01)
 
 
@@ -180,6 +182,15 @@ def test_memory_tells_strength_time_duration_and_voice(adapter: EvidenceMemory, 
     else:
         other[..., CLASSES:] = torch.tensor([0.0, 0.5, 0.5])
     assert not torch.allclose(memory_of(adapter, plain), memory_of(adapter, other), atol=1e-3)
+
+
+def test_a_sound_that_no_place_holds_shows_in_the_overview(adapter: EvidenceMemory) -> None:
+    features = sounding(dict.fromkeys(range(20, 20 + PLACES), (0, 20)), logit=3.0)
+    more = features.clone()
+    more[0, :, RAIN] = -2.0
+    sounds = [adapter.select(heard(one).strength)[0] for one in (features, more)]
+    assert torch.equal(*sounds)
+    assert not torch.allclose(memory_of(adapter, features)[:, -1], memory_of(adapter, more)[:, -1], atol=1e-4)
 
 
 def test_silence_gives_a_memory_of_numbers(adapter: EvidenceMemory) -> None:

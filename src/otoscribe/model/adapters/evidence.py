@@ -4,8 +4,9 @@ A caption names a handful of sounds, while YAMNet gives a score to each of 521 c
 variants of each other ("Dog", "Bark", "Bow-wow"), some of which fire in every recording. So a class counts
 by how far it stands above what it usually shows, and by what the louder classes do not explain: a bark
 explains "Dog" and "Animal", thunder does not. The ten classes with most evidence left, each with its
-strength and its time, are the memory, beside the pitch of voices and the style of writing. There is no
-threshold: what is weak stays, and carries its weakness.
+strength and its time, are the memory; beside them how much speech there is and with what pitch, an overview
+of all classes, which tells what is not there, and the style of writing. There is no threshold: what is weak
+stays, and carries its weakness.
 """
 
 from typing import Literal, NamedTuple
@@ -64,6 +65,8 @@ class EvidenceSettings(AdapterSettings):
     """Inner width of the feed-forward layer."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Chance in training of dropping an element of a residual branch's output."""
+    unseen: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Chance in training that the overview lacks a class."""
     styles: int = Field(default=2, gt=0)
     """Ways of writing that were learned; captions are written in the first unless asked otherwise."""
 
@@ -94,7 +97,8 @@ class EvidenceMemory(Adapter):
         self.classes = nn.Embedding(CLASSES, self.width)
         self.ranks = nn.Embedding(PLACES, self.width)
         self.details = nn.Sequential(nn.Linear(DETAILS, 64), nn.ReLU(), nn.Linear(64, self.width))
-        self.voices = nn.Sequential(nn.Linear(PITCHES, 64), nn.ReLU(), nn.Linear(64, self.width))
+        self.voices = nn.Sequential(nn.Linear(PITCHES + 1, 64), nn.ReLU(), nn.Linear(64, self.width))
+        self.overview = nn.Sequential(nn.Dropout(settings.unseen), nn.Linear(CLASSES, self.width))
         self.styles = nn.Embedding(settings.styles, self.width)
         nn.init.normal_(self.classes.weight, std=0.3)
         for small in (self.ranks, self.styles):
@@ -104,11 +108,11 @@ class EvidenceMemory(Adapter):
         )
 
     def forward(self, features: Tensor, mask: Tensor | None) -> AdapterOutput:
-        """Turn logits and pitches [clips, frames, 524] into memory [clips, styles + PLACES + 1, width].
+        """Turn logits and pitches [clips, frames, 524] into memory [clips, styles + PLACES + 2, width].
 
         The first places are the styles, of which the mask shows the first; then come the sounds, that with
-        most evidence first, and the voices. A sound comes from the frames in which its score is high, the
-        voices from those of speech, a style from none.
+        most evidence first, the voices and the overview. A sound comes from the frames in which its score is
+        high, the voices from those of speech, a style and the overview from none.
         """
         if mask is None:
             mask = torch.ones_like(features[..., 0], dtype=torch.bool)
@@ -120,8 +124,9 @@ class EvidenceMemory(Adapter):
         heard = torch.cat([sounds, torch.full_like(sounds[:, :1], SPEECH)], dim=1)
         of_places = scores.gather(2, heard[:, None].expand(-1, scores.shape[1], -1))
         shares = (of_places / of_places.sum(1, keepdim=True)).transpose(1, 2)  # [clips, PLACES + 1, frames]
-        nowhere = torch.zeros_like(shares[:, :1]).expand(-1, self.styles.num_embeddings, -1)
-        return AdapterOutput(memory, places, torch.cat([nowhere, shares], dim=1))
+        nowhere = torch.zeros_like(shares[:, :1])
+        styles = nowhere.expand(-1, self.styles.num_embeddings, -1)
+        return AdapterOutput(memory, places, torch.cat([styles, shares, nowhere], dim=1))
 
     def select(self, strength: Tensor) -> tuple[Tensor, Tensor]:
         """Take, ten times, the class with most evidence that those taken before do not explain.
@@ -148,7 +153,7 @@ class EvidenceMemory(Adapter):
     def embed(
         self, evidence: Evidence, sounds: Tensor, residues: Tensor, style: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Turn what was selected into memory [clips, styles + PLACES + 1, width] and its mask.
+        """Turn what was selected into memory [clips, styles + PLACES + 2, width] and its mask.
 
         Args:
             evidence: of the clips.
@@ -169,7 +174,9 @@ class EvidenceMemory(Adapter):
             dim=-1,
         )
         x = self.classes(sounds) + self.details(details) + self.ranks.weight
-        x = torch.cat([x, self.voices(_shares(evidence.voices))[:, None]], dim=1)
+        speech = torch.cat([_shares(evidence.voices), evidence.strength[:, SPEECH, None] / 4.0], dim=1)
+        elevation = (evidence.strength - self.background).clamp(min=0.0)
+        x = torch.cat([x, self.voices(speech)[:, None], self.overview(elevation / 6.0)[:, None]], dim=1)
         x = self.layer(x, None)
         ways = self.styles.weight.expand(x.shape[0], -1, -1)
         shown = torch.arange(ways.shape[1], device=style.device) == style[:, None]
