@@ -127,7 +127,7 @@ class Recipe:
         experiment = self.experiment(encoder, training, [] if self.free else held_out, relations, measured)
         run = train(experiment, self.work / "runs", self.runtime, self.epoch)
         model = load_run(run)[0]
-        self.choose(model, experiment.vocabulary, held_out, Channel(measured))
+        self.choose(model, experiment.vocabulary, held_out, measured, relations)
         name = FREE_NAME if self.free else NAME
         draft = self.export(run, name, None)
         judge = report.Judge(self.data, heard, relations, measured, self.lexicon("lexicon of all", clips))
@@ -224,11 +224,18 @@ class Recipe:
         )
 
     def choose(
-        self, model: CaptionModel, vocabulary: Vocabulary, held_out: Sequence[Example], channel: Channel
+        self,
+        model: CaptionModel,
+        vocabulary: Vocabulary,
+        held_out: Sequence[Example],
+        measured: Measured,
+        relations: Relations,
     ) -> None:
-        """Log how good the ways of decoding are where they may be chosen: on labels of held-out clips."""
+        """Log how good the ways of decoding are where they may be chosen, and which classes stay unnamed."""
+        missed = evaluate.unnamed_alone(model, vocabulary, measured, relations)
+        self.log(f"choose: {1 - len(missed) / CLASSES:.3f} of the classes are named alone; not so: {missed}")
         for name, search in SEARCHES.items():
-            score = evaluate.through_channel(model, vocabulary, held_out, channel, search)
+            score = evaluate.through_channel(model, vocabulary, held_out, Channel(measured), search)
             self.log(f"choose: {name}: CIDEr-D {score:.3f} of held-out labels through the channel")
 
     def export(self, run: Path, name: str, card: str | None) -> Path:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from otoscribe.metrics.cider import CiderD
-from otoscribe.model.adapters.evidence import CLASSES, Evidence, EvidenceMemory, evidence_of
+from otoscribe.model.adapters.evidence import CLASSES, PITCHES, Evidence, EvidenceMemory, evidence_of
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.torch_stepper import TorchStepper
 from otoscribe.search.beam import search
@@ -22,6 +22,8 @@ from recipes.bundled.channel import Channel
 from recipes.bundled.corpus import Pair
 from recipes.bundled.examples import BRIEF, MENTIONED, Example
 from recipes.bundled.learn import memory_of
+from recipes.bundled.measure import Measured
+from recipes.bundled.relations import Relations, families
 from recipes.bundled.written import scene_of
 
 NEAREST = 30
@@ -32,6 +34,15 @@ SET = 64
 """Held-out clips that are scored together: the score of a set depends on how large it is."""
 DRAWS = 2000
 """Bootstrap samples of the clips."""
+CLEAR = 1.4
+"""Strength of a sound that is clear: a score of .8 all the time."""
+EMPTY_WORDS = frozenset(
+    words_of(
+        "a an and are by from in into is it its of on over the their to up with someone something person "
+        "people sound sounds heard being"
+    )
+)
+"""Words of the phrase book that name no sound."""
 
 
 def evidence_in(features: Sequence[Tensor]) -> Evidence:
@@ -83,6 +94,36 @@ def through_channel(
     references = [[words_of(example.caption) for example in examples] for examples in clips.values()]
     starts = range(0, len(texts) - SET + 1, SET)
     return float(np.mean([CiderD(references[i : i + SET]).score(texts[i : i + SET])[0] for i in starts]))
+
+
+def unnamed_alone(
+    model: CaptionModel, vocabulary: Vocabulary, measured: Measured, relations: Relations
+) -> dict[str, str]:
+    """Return the classes that are not named where nothing else is heard, and what is said instead.
+
+    Each is heard clearly and all the time, and nothing but what it raises is heard with it. It is named by a
+    word of its own or of a relative's phrases.
+    """
+    raised = measured.alike * (CLEAR - measured.background)[:, None]
+    alone = Evidence(
+        strength=measured.background + raised,
+        centre=torch.full_like(raised, 0.5),
+        duration=torch.full_like(raised, 0.9),
+        voices=torch.zeros(CLASSES, PITCHES),
+    )
+    texts = captions(model, vocabulary, alone, Search(beam=1, maximum_words=20))
+    book = phrase_book()
+    words = [
+        set(words_of(" ".join((sound.name, *sound.captions, sound.sustained, sound.abrupt)))) - EMPTY_WORDS
+        for sound in book
+    ]
+    related = families(relations, measured.alike.double().numpy())
+    missed = {}
+    for sound, text in enumerate(texts):
+        known = set[str]().union(*(words[relative] for relative in np.flatnonzero(related[sound])))
+        if not known & set(words_of(text)):
+            missed[book[sound].name] = text
+    return missed
 
 
 def cider(pairs: Sequence[Pair], texts: Sequence[str]) -> tuple[float, float]:
