@@ -24,7 +24,14 @@ MODEL: dict[str, Any] = {
 }
 EVIDENCE = {
     "encoder": {"name": "yamnet_voice", "output": "hearing"},
-    "adapter": {"name": "evidence", "d_model": 64, "heads": 4, "head_dim": 16, "ff": 96, "styles": 40},
+    "adapter": {
+        "name": "evidence",
+        "d_model": 64,
+        "heads": 4,
+        "head_dim": 16,
+        "ff": 96,
+        "styles": [*"abcdefghijklmnopqrstuvwxyz"],
+    },
 }
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"adapter": {"name": "mlp", "hidden": 64}},
@@ -44,7 +51,7 @@ FIRST = {
     r"decoder\.classifier": ("uniform", lambda weight: weight.shape[1] ** -0.5),
     r"words\.vectors": ("normal", lambda weight: 0.7),
     r"adapter\.classes\.weight": ("normal", lambda weight: 0.3),
-    r"adapter\.(ranks|styles)\.weight": ("normal", lambda weight: 0.1),
+    r"adapter\.(ranks|ways)\.weight": ("normal", lambda weight: 0.1),
     # What PyTorch gives a linear layer, whose bias stands beside its weight.
     r".*\.(output|enter|reduction|(layers|feed_forward|details|voices|overview)\.\d)\.weight": (
         "uniform",

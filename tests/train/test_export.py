@@ -346,3 +346,19 @@ def test_damage_after_export_is_found(exported: Path, tmp_path: Path) -> None:
     (copy / "step.onnx").write_bytes(content)
     with pytest.raises(BundleError, match=r"step\.onnx is damaged"):
         Bundle.open(copy)
+
+
+def test_a_style_of_the_bundle_is_that_of_the_adapter(label_run: Path, half: Path) -> None:
+    encoder, model = loaded(label_run)
+    bundle = Bundle.open(half)
+    assert bundle.manifest.styles == model.adapter.styles == ("brief", "detailed")
+    waveform = waveforms()[0]
+    with torch.inference_mode():
+        memory, mask, _ = model.adapter(encoder.features(torch.from_numpy(waveform)[None]), None)
+        keys, _ = model.decoder.memory_cache(memory)
+    assert mask is not None
+    for style in (None, "brief", "detailed"):
+        (clip,) = bundle.listen([waveform], style)
+        places = mask[0].clone()
+        places[:2] = torch.tensor([style != "detailed", style == "detailed"])
+        np.testing.assert_allclose(clip.keys, keys[:, 0, places], atol=0.02)

@@ -121,6 +121,7 @@ def export(
             frame_seconds=second - first,
             search=search or Search(),
             settings=settings.model_dump(mode="json"),
+            styles=model.adapter.styles,
         )
         try:
             difference = largest_difference(encoder, model, Bundle.open(folder))

@@ -19,14 +19,14 @@ from otoscribe.model.adapters.evidence import (
 )
 
 DOG, BARK, RAIN, ALWAYS = 69, 70, 283, 5
-STYLES = 2
+STYLES = 2  # those of its settings
 
 
 @pytest.fixture
 def adapter() -> EvidenceMemory:
     """Return an adapter in which a bark explains "Dog", and one class fires in every recording."""
     torch.manual_seed(0)
-    settings = EvidenceMemory.Settings(d_model=16, heads=2, head_dim=8, ff=32, styles=STYLES)
+    settings = EvidenceMemory.Settings(d_model=16, heads=2, head_dim=8, ff=32)
     adapter = EvidenceMemory(settings, CLASSES + PITCHES)
     adapter.background.fill_(-8.0)
     adapter.high.fill_(-7.0)

@@ -52,6 +52,10 @@ class Adapter(nn.Module, ABC):
     width: int
     """Width of the memory."""
 
+    styles: tuple[str, ...] = ()
+    """Ways of writing that were learned. Each is a place of the memory, the first ones in this order; the
+    mask shows the first style and hides the others."""
+
     def __init__(self, settings: AdapterSettings, width: int) -> None:
         super().__init__()
         if self.input_width not in (None, width):

@@ -52,7 +52,7 @@ class Evidence(NamedTuple):
 
 
 class EvidenceSettings(AdapterSettings):
-    """Shape of the memory, and how many styles there are."""
+    """Shape of the memory, and the ways of writing."""
 
     name: Literal["evidence"] = "evidence"
     d_model: int = Field(default=192, gt=0)
@@ -67,8 +67,8 @@ class EvidenceSettings(AdapterSettings):
     """Chance in training of dropping an element of a residual branch's output."""
     unseen: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Chance in training that the overview lacks a class."""
-    styles: int = Field(default=2, gt=0)
-    """Ways of writing that were learned; captions are written in the first unless asked otherwise."""
+    styles: tuple[str, ...] = Field(default=("brief", "detailed"), min_length=1)
+    """Ways of writing that are learned; captions are written in the first unless asked otherwise."""
 
 
 class EvidenceMemory(Adapter):
@@ -99,9 +99,10 @@ class EvidenceMemory(Adapter):
         self.details = nn.Sequential(nn.Linear(DETAILS, 64), nn.ReLU(), nn.Linear(64, self.width))
         self.voices = nn.Sequential(nn.Linear(PITCHES + 1, 64), nn.ReLU(), nn.Linear(64, self.width))
         self.overview = nn.Sequential(nn.Dropout(settings.unseen), nn.Linear(CLASSES, self.width))
-        self.styles = nn.Embedding(settings.styles, self.width)
+        self.styles = settings.styles
+        self.ways = nn.Embedding(len(settings.styles), self.width)
         nn.init.normal_(self.classes.weight, std=0.3)
-        for small in (self.ranks, self.styles):
+        for small in (self.ranks, self.ways):
             nn.init.normal_(small.weight, std=0.1)
         self.layer = EncoderLayer(
             self.width, settings.heads, settings.head_dim, settings.ff, settings.dropout
@@ -125,7 +126,7 @@ class EvidenceMemory(Adapter):
         of_places = scores.gather(2, heard[:, None].expand(-1, scores.shape[1], -1))
         shares = (of_places / of_places.sum(1, keepdim=True)).transpose(1, 2)  # [clips, PLACES + 1, frames]
         nowhere = torch.zeros_like(shares[:, :1])
-        styles = nowhere.expand(-1, self.styles.num_embeddings, -1)
+        styles = nowhere.expand(-1, len(self.styles), -1)
         return AdapterOutput(memory, places, torch.cat([styles, shares, nowhere], dim=1))
 
     def select(self, strength: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,7 +179,7 @@ class EvidenceMemory(Adapter):
         elevation = (evidence.strength - self.background).clamp(min=0.0)
         x = torch.cat([x, self.voices(speech)[:, None], self.overview(elevation / 6.0)[:, None]], dim=1)
         x = self.layer(x, None)
-        ways = self.styles.weight.expand(x.shape[0], -1, -1)
+        ways = self.ways.weight.expand(x.shape[0], -1, -1)
         shown = torch.arange(ways.shape[1], device=style.device) == style[:, None]
         mask = torch.cat([shown, torch.ones_like(x[..., 0], dtype=torch.bool)], dim=1)
         return torch.cat([ways, x], dim=1), mask
