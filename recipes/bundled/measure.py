@@ -99,15 +99,16 @@ def measure(
     held = {index: np.array(sorted(labels)) for index, (labels, _) in labelled.items() if labels}
     alike = np.clip(cues @ _weights(cues, elevation, held), 0.0, 1.0)
     np.fill_diagonal(alike, 1.0)
-    of_spoken = [strength[i, sorted(spoken)] for i, (_, spoken) in labelled.items()]
-    of_others = [strength[i, sorted(labels - spoken)] for i, (labels, spoken) in labelled.items()]
+    of_spoken = torch.cat([strength[i, sorted(spoken)] for i, (_, spoken) in labelled.items()])
+    of_others = torch.cat([strength[i, sorted(labels - spoken)] for i, (labels, spoken) in labelled.items()])
     return Measured(
         background=background,
         high=high,
         alike=torch.from_numpy(alike).float(),
         correlation=torch.from_numpy(correlation).float(),
         spoken=_mean_spread(of_spoken),
-        unspoken=_mean_spread(of_others),
+        # Without captions, nobody left any label out.
+        unspoken=_mean_spread(of_others if len(of_others) else of_spoken),
     )
 
 
@@ -141,6 +142,5 @@ def _weights(
     return weights
 
 
-def _mean_spread(parts: Sequence[Tensor]) -> Tensor:
-    values = torch.cat(list(parts))
+def _mean_spread(values: Tensor) -> Tensor:
     return torch.stack([values.mean(), values.std()])

@@ -283,6 +283,19 @@ def test_what_was_planted_is_measured() -> None:
     assert float(found.correlation[DOG, DOG + 1]) > 0.9
 
 
+def test_where_no_caption_leaves_a_label_out_all_labels_are_alike() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clips = [
+        torch.cat([torch.randn(5, CLASSES, generator=generator) - 7.0, torch.zeros(5, 3)], dim=1)
+        for _ in range(8)
+    ]
+    both = frozenset({DOG, RAIN})
+    directions = torch.randn(CLASSES, 8, generator=generator)
+    found = measure(clips, {0: (both, both), 3: (both, both)}, directions, np.eye(CLASSES))
+    assert torch.equal(found.spoken, found.unspoken)
+    assert torch.isfinite(found.spoken).all()
+
+
 def test_measures_are_read_as_they_were_written(tmp_path: Path) -> None:
     measured().save(tmp_path / "measured.safetensors")
     read = Measured.load(tmp_path / "measured.safetensors")
