@@ -74,13 +74,14 @@ MIX, FREE_MIX = Mix(brief=50_000, detailed=8_000, composed=10_000), Mix(0, 0, 40
 HELD_OUT = Mix(0, 0, 4_000)
 """Composed captions that choose the epoch, where people wrote none."""
 SEARCHES = {
-    "greedy": Search(beam=1, maximum_words=20, no_repeat=3),
-    "beam 4": Search(beam=4, maximum_words=20, no_repeat=3),
-    "beam 4, length-normalised by .7": Search(
-        beam=4, length_normalisation=0.7, maximum_words=20, no_repeat=3
-    ),
+    name: Search(beam=beam, length_normalisation=normalisation, maximum_words=20, no_repeat=3)
+    for name, beam, normalisation in (
+        ("greedy", 1, 0.0),
+        ("beam 2, length-normalised by 1.25", 2, 1.25),
+        ("beam 4, length-normalised by .7", 4, 0.7),
+    )
 }
-SEARCH = SEARCHES["greedy"]
+SEARCH = SEARCHES["beam 2, length-normalised by 1.25"]
 """How the bundled model decodes."""
 
 
