@@ -262,7 +262,7 @@ def test_memory_holds_no_places_that_the_adapter_masks(label_run: Path, half: Pa
     for waveform in waveforms():
         with torch.inference_mode():
             heard = in_8_bits(encoder).features(torch.from_numpy(waveform)[None])
-            _, mask, sources = model.adapter(heard, None)
+            _, mask, sources, _ = model.adapter(heard, None)
         (clip,) = Bundle.open(half).listen([waveform])
         assert clip.places == int(mask.sum()) < mask.shape[1]
         np.testing.assert_allclose(clip.sources, sources[mask], atol=1e-5)
@@ -354,7 +354,7 @@ def test_a_style_of_the_bundle_is_that_of_the_adapter(label_run: Path, half: Pat
     assert bundle.manifest.styles == model.adapter.styles == ("brief", "detailed")
     waveform = waveforms()[0]
     with torch.inference_mode():
-        memory, mask, _ = model.adapter(encoder.features(torch.from_numpy(waveform)[None]), None)
+        memory, mask, *_ = model.adapter(encoder.features(torch.from_numpy(waveform)[None]), None)
         keys, _ = model.decoder.memory_cache(memory)
     assert mask is not None
     for style in (None, "brief", "detailed"):

@@ -37,6 +37,8 @@ class EncodedClip:
     """As the keys."""
     sources: NDArray[np.float32] | None
     """[places, frames]: which frames of the encoder each place comes from; None: a frame each, in order."""
+    support: NDArray[np.float32] | None = None
+    """[classes]: how far each class of the phrase book is heard, below 0 where it is not; None: not known."""
 
     @property
     def places(self) -> int:
@@ -112,7 +114,7 @@ class Bundle:
             raise unknown_name("style", style, styles)
         found = self.listener.run({"waveforms": np.stack(waveforms)})
         keys, values, mask = found["memory_keys"], found["memory_values"], found["memory_mask"]
-        sources = found.get("sources")
+        sources, support = found.get("sources"), found.get("support")
         if keys.shape != values.shape or mask.shape != keys.shape[1:3] or not mask.any(axis=1).all():
             raise BundleError(f"The model's listen.onnx gave a memory of the shape {keys.shape}. {AGAIN}")
         if style is not None:
@@ -124,6 +126,7 @@ class Bundle:
                 keys=keys[:, clip, mask[clip]],
                 values=values[:, clip, mask[clip]],
                 sources=None if sources is None else sources[clip, mask[clip]],
+                support=None if support is None else support[clip],
             )
             for clip, waveform in enumerate(waveforms)
         ]

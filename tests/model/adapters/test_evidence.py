@@ -12,6 +12,7 @@ from otoscribe.model.adapters.evidence import (
     PITCHES,
     PLACES,
     SPEECH,
+    STANDS_OUT,
     USUAL,
     Evidence,
     EvidenceMemory,
@@ -148,7 +149,7 @@ def memory_of(adapter: EvidenceMemory, features: Tensor) -> Tensor:
 def test_memory_is_styles_sounds_voices_and_an_overview_and_the_first_style_is_shown(
     adapter: EvidenceMemory,
 ) -> None:
-    memory, mask, sources = adapter(sounding({RAIN: (5, 10)}), None)
+    memory, mask, sources, _ = adapter(sounding({RAIN: (5, 10)}), None)
     assert memory.shape == (1, STYLES + PLACES + 2, adapter.width)
     assert mask is not None
     assert mask[0].tolist() == [True, False, *[True] * (PLACES + 2)]
@@ -193,8 +194,24 @@ def test_a_sound_that_no_place_holds_shows_in_the_overview(adapter: EvidenceMemo
     assert not torch.allclose(memory_of(adapter, features)[:, -1], memory_of(adapter, more)[:, -1], atol=1e-4)
 
 
+def test_a_class_has_support_where_it_or_a_relative_is_heard(adapter: EvidenceMemory) -> None:
+    support = adapter.support(heard(sounding({BARK: (0, 20)})).strength)[0]
+    assert float(support[BARK]) == pytest.approx(2.0 + 8.0 - STANDS_OUT, abs=0.01)
+    assert float(support[DOG]) == float(support[BARK])  # as a bark explains a dog
+    assert float(support[RAIN]) < 0.0
+    # Faint, but far above its background of -8.
+    assert float(adapter.support(heard(sounding({RAIN: (0, 20)}, logit=-3.0)).strength)[0, RAIN]) > 0.0
+
+
+def test_what_often_comes_with_speech_does_not_support_it(adapter: EvidenceMemory) -> None:
+    adapter.explains[RAIN, SPEECH] = adapter.explains[1, SPEECH] = 0.9
+    assert float(adapter.support(heard(sounding({RAIN: (0, 20)})).strength)[0, SPEECH]) < 0.0
+    assert float(adapter.support(heard(sounding({1: (0, 20)})).strength)[0, SPEECH]) > 0.0
+    assert float(adapter.support(heard(sounding({SPEECH: (0, 20)})).strength)[0, RAIN]) < 0.0
+
+
 def test_silence_gives_a_memory_of_numbers(adapter: EvidenceMemory) -> None:
-    memory, _, sources = adapter(silence(), None)
+    memory, _, sources, _ = adapter(silence(), None)
     assert torch.isfinite(memory).all()
     assert torch.isfinite(sources).all()
 

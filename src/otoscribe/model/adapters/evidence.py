@@ -34,6 +34,14 @@ USUAL = 0.5
 """Share of what a class shows in many recordings that counts against it in any."""
 UNCERTAIN_FRAMES = 2.0
 """Frames of full score that would halve a centre's distance from the middle: faint sounds tell no time."""
+HEARD = -2.2
+"""Strength from which a class is heard: a score of a tenth over all of the clip."""
+STANDS_OUT = 4.5
+"""Nats above its background from which a class is heard, however low its score."""
+RELATED = 0.5
+"""Share of its elevation, or of its clips, that a class has in common with a relative."""
+SPEAKING = 6
+"""The first classes are kinds of speech. Half of all clips have speech, so nothing else is its relative."""
 DETAILS = 5
 """Numbers that describe a place: strength, elevation, residue, centre, duration."""
 
@@ -127,7 +135,21 @@ class EvidenceMemory(Adapter):
         shares = (of_places / of_places.sum(1, keepdim=True)).transpose(1, 2)  # [clips, PLACES + 1, frames]
         nowhere = torch.zeros_like(shares[:, :1])
         styles = nowhere.expand(-1, len(self.styles), -1)
-        return AdapterOutput(memory, places, torch.cat([styles, shares, nowhere], dim=1))
+        sources = torch.cat([styles, shares, nowhere], dim=1)
+        return AdapterOutput(memory, places, sources, self.support(evidence.strength))
+
+    def support(self, strength: Tensor) -> Tensor:
+        """Return how far each class or a relative of it is heard, in nats, [clips, 521]; below 0: not at all.
+
+        Args:
+            strength: [clips, 521].
+        """
+        heard = torch.maximum(strength - HEARD, strength - self.background - STANDS_OUT)
+        related = torch.maximum(self.explains, self.explains.T) > RELATED
+        numbers = torch.arange(CLASSES, device=strength.device)
+        speech, speaking = numbers == SPEECH, numbers < SPEAKING
+        related = related & (speaking[:, None] | ~speech) & (speaking | ~speech[:, None])
+        return torch.where(related, heard[:, :, None], -1e4).amax(dim=1)
 
     def select(self, strength: Tensor) -> tuple[Tensor, Tensor]:
         """Take, ten times, the class with most evidence that those taken before do not explain.
