@@ -17,7 +17,8 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 ROOMS = {
     "": "version errors settings registry files progress",
     "fetch": "remote published assets",
-    "audio": "waveform sndfile reading",
+    "audio": "notes sources waveform headers ogg joined chunks tally ffmpeg unreadable sndfile decoding"
+    " levels channels reading",
     "text": "vocabulary phrase_book names layout json_rows rows tables",
     "datasets": "folder",
     "search": "options stepper rules beam",

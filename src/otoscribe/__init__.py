@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from otoscribe.version import __version__
 
 if TYPE_CHECKING:
-    import os
-
+    from otoscribe.audio.sources import Recording
     from otoscribe.bundle.bundle import EncodedClip
     from otoscribe.listen.captioner import Captioner
     from otoscribe.listen.results import Candidate, Caption, Failure
@@ -41,25 +40,29 @@ _HOMES = {
 _default: "Captioner | None" = None
 
 
-def caption(path: "str | os.PathLike[str]", *, beam: int | None = None, candidates: int = 1) -> "Caption":
+def caption(
+    recording: "Recording", *, channel: int | None = None, beam: int | None = None, candidates: int = 1
+) -> "Caption":
     """Caption a recording with the model that ships inside the package, loaded at the first call.
 
     Args:
-        path: WAV, FLAC, Ogg, MP3, AIFF, of any sample rate and number of channels.
+        recording: a path, the content of a file (bytes), or a file opened in binary mode; in any format that
+            FFmpeg reads, of any sample rate and number of channels.
+        channel: which one to hear, from 1 on; the mean of all if None, or the loudest where they cancel.
         beam: hypotheses kept while searching; the model's default if None.
         candidates: how many captions to return, best first.
 
     Raises:
         AudioError: the recording cannot be read.
         BundleError: the model inside the package is missing or damaged.
-        UsageError: a beam or number of candidates that is not possible.
+        UsageError: a channel, beam or number of candidates that is not possible.
     """
     global _default
     if _default is None:
         from otoscribe.listen.captioner import Captioner
 
         _default = Captioner()
-    return _default.caption(path, beam=beam, candidates=candidates)
+    return _default.caption(recording, channel=channel, beam=beam, candidates=candidates)
 
 
 def __getattr__(name: str) -> Any:

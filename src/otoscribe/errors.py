@@ -62,6 +62,10 @@ class MetricError(OtoscribeError):
     """Texts that cannot be scored, or a metric that cannot be computed."""
 
 
+class AudioWarning(UserWarning):
+    """A recording was read, but something about it is odd: some of it is missing, for instance."""
+
+
 class MetricWarning(UserWarning):
     """Something went wrong without changing a score: an answer that could not be kept, for instance."""
 

@@ -91,7 +91,16 @@ def test_json_is_one_array_with_errors_in_it(run: Run, recording: Path) -> None:
     first, failed, last = json.loads(outcome.out)
     assert outcome.code == 1
     assert first == last
-    assert list(first) == ["file", "caption", "log_probability", "confidence", "seconds", "candidates"]
+    assert list(first) == [
+        "file",
+        "caption",
+        "log_probability",
+        "confidence",
+        "seconds",
+        "notes",
+        "candidates",
+    ]
+    assert first["notes"] == []
     assert first["file"] == str(recording)
     assert first["seconds"] == 1
     assert [one["log_probability"] for one in first["candidates"]] == sorted(
@@ -133,7 +142,9 @@ def test_csv_columns_and_line_ends(run: Run, recording: Path, tmp_path: Path) ->
     odd = write(tmp_path / 'a "b", c.wav')
     outcome = run("--format", "csv", recording, odd, "missing.wav", "--candidates", "2")
     assert outcome.code == 1
-    assert outcome.out.startswith("file,caption,log_probability,confidence,seconds,rank,error\r\n")
+    assert outcome.out.startswith(
+        "file,caption,log_probability,confidence,seconds,rank,error,channel,notes\r\n"
+    )
     assert outcome.out.count("\r\n") == outcome.out.count("\n") == 6
     rows = list(csv.DictReader(io.StringIO(outcome.out, newline="")))
     assert [(row["file"], row["rank"]) for row in rows] == [
@@ -317,13 +328,71 @@ def test_names_without_a_recording(run: Run, name: str) -> None:
     assert "\x1b" not in outcome.err
 
 
-def test_warnings_of_c_libraries_are_not_shown(run: Run, tmp_path: Path) -> None:
-    path = tmp_path / "noisy.mp3"
+def odd(tmp_path: Path) -> Path:
+    path = tmp_path / "odd.mp3"
     soundfile.write(path, np.random.default_rng(0).normal(size=80000) * 0.1, 16000)
-    path.write_bytes(path.read_bytes()[:-900])  # mpg123 itself prints a warning
-    outcome = run(path)
-    assert outcome.code == 0
+    path.write_bytes(path.read_bytes()[:-900])
+    return path
+
+
+def test_what_is_odd_is_said_once_and_written_down(run: Run, tmp_path: Path, recording: Path) -> None:
+    path = odd(tmp_path)
+    note = "it holds 4.83 s of the 5.08 s that its header announces"
+    for form in ("text", "json", "jsonl", "csv"):
+        outcome = run(path, recording, "--format", form)
+        assert outcome.code == 0
+        assert outcome.err == f"{path}: {note}.\n"
+        if form == "json":
+            assert [entry["notes"] for entry in json.loads(outcome.out)] == [[note], []]
+        if form == "csv":
+            assert [row["notes"] for row in csv.DictReader(io.StringIO(outcome.out))] == [note, ""]
+
+
+def test_strict_makes_failures_of_notes(run: Run, tmp_path: Path, recording: Path) -> None:
+    path = odd(tmp_path)
+    outcome = run("--strict", path, recording, "--format", "json")
+    assert outcome.code == 1
+    failed, fine = json.loads(outcome.out)
+    assert failed == {"file": str(path), "error": outcome.err.removesuffix("\n")}
+    assert "that its header announces" in failed["error"]
+    assert fine["caption"]
+    assert run("--strict", recording).code == 0
+
+
+def test_channels(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "two.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(size=(16000, 2)) * 0.1, 16000)
+    each = json.loads(run("--channel", "each", path, "--format", "json").out)
+    assert [entry["channel"] for entry in each] == [1, 2]
+    (second,) = json.loads(run("--channel", "2", path, "--format", "json").out)
+    assert second == each[1]
+    assert "channel" not in json.loads(run(path, "--format", "json").out)[0]
+    lines = run("--channel", "each", path).out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{path}, channel 1", f"{path}, channel 2"]
+    rows = csv.DictReader(io.StringIO(run("--channel", "each", path, "--format", "csv").out))
+    assert [row["channel"] for row in rows] == ["1", "2"]
+    outcome = run("--channel", "3", path)
+    assert (outcome.code, outcome.err) == (1, f"{path} has 2 channels; there is no channel 3.\n")
+    for channel in ("0", "left", "-1", "1.5", ""):
+        outcome = run(f"--channel={channel}", path)
+        assert outcome.code == 2
+        assert "There is no channel" in outcome.err
+
+
+def test_standard_input(run: Run, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = json.loads(run(recording, "--format", "json").out)[0]
+    read, written = os.pipe()
+    with os.fdopen(written, "wb") as pipe:
+        pipe.write(recording.read_bytes())
+    with os.fdopen(read) as pipe:
+        monkeypatch.setattr("sys.stdin", pipe)
+        outcome = run("-", "--format", "json")
     assert outcome.err == ""
+    assert json.loads(outcome.out)[0]["caption"] == expected["caption"]
+    monkeypatch.setattr("sys.stdin", None)
+    outcome = run("-")
+    said = "Standard input is closed; send it a recording: otoscribe caption - < FILE.\n"
+    assert (outcome.code, outcome.err) == (2, said)
 
 
 @pytest.mark.parametrize(

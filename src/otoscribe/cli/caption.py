@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -15,12 +15,16 @@ from otoscribe.cli.output import Output
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
+    from otoscribe.audio.channels import Channel
     from otoscribe.cli.formats import Result
 
 
 def caption(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Recordings: WAV, FLAC, Ogg, MP3, AIFF.")
+        list[str],
+        typer.Argument(
+            metavar="FILE", help="Recordings, in any format that FFmpeg reads; - is standard input."
+        ),
     ],
     form: Annotated[
         Format,
@@ -35,6 +39,15 @@ def caption(
         str | None,
         typer.Option(metavar="PATH", help="A model's folder.", show_default="the one inside otoscribe"),
     ] = None,
+    channel: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|each", help="Channel to hear, from 1 on, or each.", show_default="their mean"
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A recording of which anything odd is to be noted has failed.")
+    ] = False,
     output: OutputFile = None,
     threads: Threads = None,
 ) -> None:
@@ -51,8 +64,15 @@ def caption(
             nonlocal failed
             for result in results:
                 if isinstance(result, Failure):
-                    failed = True
-                    bar.write(terminal.printable(result.message) + "\n", sys.stderr)
+                    said = result.message
+                elif result.notes:
+                    said = f"{result.file}: {'; '.join(result.notes)}."
+                    result = Failure(result.file, said) if strict else result
+                else:
+                    yield result
+                    continue
+                failed = failed or isinstance(result, Failure)
+                bar.write(terminal.printable(said) + "\n", sys.stderr)
                 yield result
 
         captioner = Captioner(model, threads)
@@ -61,7 +81,10 @@ def caption(
             raise UsageError(
                 f"{output} lies in the model's folder and would damage it; choose another folder."
             )
-        results = captioner.caption_many(bar.counted(files), beam=beam, candidates=candidates)
+        recordings = (_standard_input() if file == "-" else file for file in bar.counted(files))
+        results = captioner.caption_many(
+            recordings, channel=_channel(channel), beam=beam, candidates=candidates
+        )
         parts = form_of(form, len(files) > 1)(reported(results))
         if target is not None:
             target.write(parts)
@@ -72,3 +95,18 @@ def caption(
                 bar.write(part, sys.stdout)
     if failed:
         raise typer.Exit(1)
+
+
+def _standard_input() -> BinaryIO:
+    closed = sys.stdin is None or sys.stdin.closed
+    if closed or sys.stdin.isatty():
+        raise UsageError(
+            f"Standard input is {'closed' if closed else 'the terminal'}; send it a recording: "
+            f"otoscribe caption - < FILE."
+        )
+    return sys.stdin.buffer
+
+
+def _channel(given: str | None) -> "Channel":
+    # What is neither is refused where it is used, as it is in Python.
+    return int(given) if given and given.isascii() and given.isdecimal() else given  # type: ignore[return-value]

@@ -13,7 +13,7 @@ from otoscribe.listen.results import Candidate, Caption, Failure
 Result = Caption | Failure
 Form = Callable[[Iterable[Result]], Iterator[str]]
 
-COLUMNS = ("file", "caption", "log_probability", "confidence", "seconds", "rank", "error")
+COLUMNS = ("file", "caption", "log_probability", "confidence", "seconds", "rank", "error", "channel", "notes")
 """Of the CSV form; the first three are fixed, more may follow at the end."""
 
 
@@ -30,16 +30,16 @@ def as_text(several: bool) -> Form:
         for result in results:
             if isinstance(result, Failure):
                 continue  # standard error has it
-            name = printable(f"{result.file}:") if several else ""
+            name = printable(f"{_named(result)}:") if several or result.channel else ""
             scored = [
                 f"{one.caption}  (confidence {100 * one.confidence:.0f} %)" for one in result.candidates
             ]
             if len(scored) == 1:
-                yield f"{name} {scored[0]}\n" if several else f"{scored[0]}\n"
+                yield f"{name} {scored[0]}\n" if name else f"{scored[0]}\n"
             else:
-                indent = "  " if several else ""
+                indent = "  " if name else ""
                 ranked = [f"{indent}{rank}. {line}" for rank, line in enumerate(scored, 1)]
-                yield "\n".join([name] * several + ranked) + "\n"
+                yield "\n".join([name] * bool(name) + ranked) + "\n"
 
     return lines
 
@@ -64,10 +64,16 @@ def as_csv(results: Iterable[Result]) -> Iterator[str]:
     yield _row(COLUMNS)
     for result in results:
         if isinstance(result, Failure):
-            yield _row((result.file, *[""] * (len(COLUMNS) - 2), result.message))
+            yield _row((result.file, "", "", "", "", "", result.message, "", ""))
             continue
+        notes = "; ".join(result.notes)
         for rank, candidate in enumerate(result.candidates, 1):
-            yield _row((result.file, *_scores(candidate).values(), round(result.seconds, 3), rank, ""))
+            scores, seconds = _scores(candidate).values(), round(result.seconds, 3)
+            yield _row((result.file, *scores, seconds, rank, "", result.channel, notes))
+
+
+def _named(result: Caption) -> str:
+    return f"{result.file}, channel {result.channel}" if result.channel else str(result.file)
 
 
 def _object(result: Result) -> str:
@@ -83,7 +89,12 @@ def _object(result: Result) -> str:
     ]
     best = _scores(result.candidates[0])
     seconds = round(result.seconds, 3)
-    return json.dumps({"file": result.file, **best, "seconds": seconds, "candidates": ranked})
+    # The channel only where one was heard: who hears all need not ask what null means.
+    channel = {} if result.channel is None else {"channel": result.channel}
+    notes = list(result.notes)
+    return json.dumps(
+        {"file": result.file, **channel, **best, "seconds": seconds, "notes": notes, "candidates": ranked}
+    )
 
 
 def _row(values: Iterable[Any]) -> str:

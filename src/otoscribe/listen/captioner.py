@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from otoscribe.audio import reading
-from otoscribe.audio.waveform import Audio, samples_of
+from otoscribe.audio.channels import Channel, checked
+from otoscribe.audio.sources import Recording, name_of
+from otoscribe.audio.waveform import Audio
 from otoscribe.bundle.bundle import Bundle, EncodedClip
 from otoscribe.bundle.manifest import MANIFEST, Manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
@@ -43,14 +45,12 @@ _ROWS = 256
 UNSUPPORTED = 0.5
 """What a word without support takes from a caption's score, see `search.beam.Hypothesis.score`."""
 
-FileName = str | bytes | os.PathLike[str]
-
 
 @dataclass(frozen=True)
-class _Recording:
-    """A recording that was read and waits for its batch."""
+class _Heard:
+    """What was read and waits for its batch."""
 
-    file: str
+    file: str | None
     audio: Audio
 
 
@@ -68,7 +68,7 @@ class Captioner:
         BundleError: the model is missing, incomplete, damaged or of another format.
     """
 
-    def __init__(self, model: FileName | None = None, threads: int | None = None) -> None:
+    def __init__(self, model: str | os.PathLike[str] | None = None, threads: int | None = None) -> None:
         if model is None and not (BUNDLED / MANIFEST).is_file():
             raise BundleError(
                 "This copy of otoscribe has no model inside; name one (--model PATH), or install a release."
@@ -85,65 +85,100 @@ class Captioner:
         """The words that the model knows, for rules of search, which name words by their ids."""
         return self._bundle.vocabulary
 
-    def caption(self, path: FileName, *, beam: int | None = None, candidates: int = 1) -> Caption:
+    def caption(
+        self,
+        recording: Recording,
+        *,
+        channel: int | None = None,
+        beam: int | None = None,
+        candidates: int = 1,
+    ) -> Caption:
         """Caption a recording.
 
         Args:
-            path: WAV, FLAC, Ogg, MP3, AIFF, of any sample rate and number of channels.
+            recording: a path, the content of a file (bytes), or a file opened in binary mode; in any format
+                that FFmpeg reads, of any sample rate and number of channels.
+            channel: which one to hear, from 1 on; the mean of all if None, or the loudest where they cancel.
             beam: hypotheses kept while searching; the model's default if None.
             candidates: how many captions to return, best first.
 
         Raises:
-            AudioError: the file cannot be read, see `reading.load`, or is longer than `LONGEST_SECONDS`.
-            UsageError: a beam or number of candidates that is not possible, or `path` is no path.
+            AudioError: the recording cannot be read, see `reading.load`, or is longer than `LONGEST_SECONDS`.
+            UsageError: a channel, beam or number of candidates that is not possible, or `recording` is none.
         """
         settings = self.own_search(beam, candidates)
-        return self._captioned(self._read(path), settings)
+        (heard,) = self._read(recording, channel)
+        return self._captioned(heard, settings)
 
     def caption_waveform(
-        self, waveform: ArrayLike, sample_rate: int, *, beam: int | None = None, candidates: int = 1
+        self,
+        waveform: ArrayLike,
+        sample_rate: int,
+        *,
+        channel: int | None = None,
+        beam: int | None = None,
+        candidates: int = 1,
     ) -> Caption:
         """Caption samples that are in memory already; see `listen` and `caption` for the arguments.
 
         Raises:
             AudioError: see `listen`.
-            UsageError: a sample rate, beam or number of candidates that is not possible.
+            UsageError: a sample rate, channel, beam or number of candidates that is not possible.
         """
         settings = self.own_search(beam, candidates)
-        return self.decode([self.listen(waveform, sample_rate)], settings)[0]
+        return self._captioned(_Heard(None, self._resampled(waveform, sample_rate, channel)), settings)
 
     def caption_many(
-        self, paths: Iterable[FileName], *, beam: int | None = None, candidates: int = 1
+        self,
+        recordings: Iterable[Recording],
+        *,
+        channel: Channel = None,
+        beam: int | None = None,
+        candidates: int = 1,
     ) -> Iterator[Caption | Failure]:
-        """Caption recordings, several at a time; results come in the order of `paths`, as they are ready.
+        """Caption recordings, several at a time; results come in their order, as they are ready.
 
         A recording that cannot be captioned gives a `Failure` and does not stop the others.
 
+        Args:
+            recordings: as for `caption`.
+            channel: as for `caption`; "each" gives a caption for every channel of a recording.
+            beam: as for `caption`.
+            candidates: as for `caption`.
+
         Raises:
-            UsageError: at the call, a beam or number of candidates that is not possible, or one path alone.
+            UsageError: at the call, a channel, beam or number of candidates that is not possible, or one
+                recording alone.
         """
-        if isinstance(paths, str | bytes | os.PathLike):
-            raise UsageError(f"caption_many takes a list of recordings; caption takes one: {paths!r}.")
+        if isinstance(recordings, str | bytes | bytearray | memoryview | os.PathLike) or hasattr(
+            recordings, "read"
+        ):
+            raise UsageError(
+                f"caption_many takes a list of recordings; caption takes one: {recordings!r:.60}."
+            )
+        channel = checked(channel)
         settings = self.own_search(beam, candidates)
         limits = Limits(max(1, min(_CLIPS, _ROWS // settings.beam)), _SECONDS, 4 * _CLIPS)
-        batches = batched(map(self._read_or_failed, paths), _seconds, limits)
+        read = (entry for recording in recordings for entry in self._read_or_failed(recording, channel))
+        batches = batched(read, _seconds, limits)
         return (result for batch in batches for result in self._all_captioned(batch, settings))
 
-    def listen(self, waveform: ArrayLike, sample_rate: int) -> EncodedClip:
+    def listen(self, waveform: ArrayLike, sample_rate: int, *, channel: int | None = None) -> EncodedClip:
         """Encode samples, once for any number of decodings.
 
         Args:
-            waveform: [samples], mono; numbers with a fraction within [-1, 1], which are clipped to it, or 8-,
-                16- or 32-bit integers, which are divided by what their type can hold.
+            waveform: [samples] or [samples, channels], of numpy, PyTorch or whatever becomes an array;
+                numbers with a fraction within [-1, 1], which are clipped to it, or integers, which are
+                divided by what their type can hold.
             sample_rate: Hz.
+            channel: as for `caption`.
 
         Raises:
-            AudioError: the waveform is no such array, empty, not finite or over `LONGEST_SECONDS`.
-            UsageError: a sample rate that is not possible.
+            AudioError: the waveform is no such array, empty, holds hardly a number, or is over
+                `LONGEST_SECONDS`.
+            UsageError: a sample rate or channel that is not possible.
         """
-        rate = self.manifest.sample_rate
-        audio = reading.resample(samples_of(waveform), sample_rate, rate, LONGEST_SECONDS)
-        return self._bundle.listen([audio.waveform])[0]
+        return self._bundle.listen([self._resampled(waveform, sample_rate, channel).waveform])[0]
 
     def decode(
         self, clips: Sequence[EncodedClip], search: Search, rules: Sequence[Rule] = ()
@@ -202,43 +237,47 @@ class Captioner:
         attention = attention_to(self._bundle, clip, self._bundle.vocabulary.encode(caption))
         return attention if clip.sources is None else attention @ clip.sources
 
-    def _read(self, path: FileName) -> _Recording:
-        name = _name(path)
-        return _Recording(name, reading.load(name, self.manifest.sample_rate, LONGEST_SECONDS))
+    def _resampled(self, waveform: ArrayLike, sample_rate: int, channel: int | None) -> Audio:
+        return reading.from_array(waveform, sample_rate, self.manifest.sample_rate, LONGEST_SECONDS, channel)
 
-    def _read_or_failed(self, path: FileName) -> _Recording | Failure:
+    def _read(self, recording: Recording, channel: Channel) -> list[_Heard]:
+        name, rate = name_of(recording), self.manifest.sample_rate
+        if channel == "each":
+            return [_Heard(name, audio) for audio in reading.load_each(recording, rate, LONGEST_SECONDS)]
+        return [_Heard(name, reading.load(recording, rate, LONGEST_SECONDS, channel))]
+
+    def _read_or_failed(self, recording: Recording, channel: Channel) -> Sequence[_Heard | Failure]:
         try:
-            return self._read(path)
+            return self._read(recording, channel)
         except UsageError as error:
-            return Failure(repr(path), str(error))
+            return [Failure(f"{recording!r:.60}", str(error))]
         except OtoscribeError as error:
-            return Failure(_name(path), str(error))
+            return [Failure(name_of(recording), str(error))]
 
-    def _captioned(self, recording: _Recording, settings: Search) -> Caption:
-        (clip,) = self._bundle.listen([recording.audio.waveform])
-        return replace(self.decode([clip], settings)[0], file=recording.file)
+    def _captioned(self, heard: _Heard, settings: Search) -> Caption:
+        (clip,) = self._bundle.listen([heard.audio.waveform])
+        return _told(self.decode([clip], settings)[0], heard)
 
     def _all_captioned(
-        self, batch: Sequence[_Recording | Failure], settings: Search
+        self, batch: Sequence[_Heard | Failure], settings: Search
     ) -> Iterator[Caption | Failure]:
-        recordings = [entry for entry in batch if isinstance(entry, _Recording)]
+        waiting = [entry for entry in batch if isinstance(entry, _Heard)]
         results: Iterator[Caption | Failure]
         try:
-            clips = [self._bundle.listen([recording.audio.waveform])[0] for recording in recordings]
-            captions = zip(self.decode(clips, settings), recordings, strict=True)
-            results = (replace(caption, file=recording.file) for caption, recording in captions)
+            clips = [self._bundle.listen([heard.audio.waveform])[0] for heard in waiting]
+            results = map(_told, self.decode(clips, settings), waiting)
         except BundleError:
             # Alone, each needs less memory, and what fails does not take the others along.
-            results = (self._captioned_or_failed(recording, settings) for recording in recordings)
+            results = (self._captioned_or_failed(heard, settings) for heard in waiting)
         for entry in batch:
             yield entry if isinstance(entry, Failure) else next(results)
 
-    def _captioned_or_failed(self, recording: _Recording, settings: Search) -> Caption | Failure:
+    def _captioned_or_failed(self, heard: _Heard, settings: Search) -> Caption | Failure:
         try:
-            return self._captioned(recording, settings)
+            return self._captioned(heard, settings)
         except BundleError as error:
             # It speaks of the model, not of what the model was given.
-            return Failure(recording.file, f"{recording.file} got no caption. {error}")
+            return Failure(heard.file, f"{heard.file or 'The recording'} got no caption. {error}")
 
     def _supported(self, hypotheses: Sequence[Hypothesis], clip: EncodedClip) -> Sequence[Hypothesis]:
         """Put hypotheses that speak of what is not heard behind others, where that is known."""
@@ -266,12 +305,9 @@ class Captioner:
         )
 
 
-def _seconds(entry: _Recording | Failure) -> float:
+def _told(caption: Caption, heard: _Heard) -> Caption:
+    return replace(caption, file=heard.file, channel=heard.audio.channel, notes=heard.audio.notes)
+
+
+def _seconds(entry: _Heard | Failure) -> float:
     return 0.0 if isinstance(entry, Failure) else entry.audio.seconds
-
-
-def _name(path: FileName) -> str:
-    try:
-        return os.fsdecode(path)
-    except TypeError as error:
-        raise UsageError(f"A recording is named by its path, not by {path!r}.") from error

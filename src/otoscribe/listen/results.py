@@ -21,11 +21,15 @@ class Caption:
     """What was heard in a recording."""
 
     file: str | None
-    """The recording as it was named; None for a waveform."""
+    """The recording as it was named, "-" for standard input; None for what has no name: bytes, an array."""
     seconds: float
     """Duration of the recording."""
     candidates: tuple[Candidate, ...]
     """At least one, best first."""
+    channel: int | None = None
+    """Which channel was heard, from 1 on; None if all were mixed."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the recording, such as "it is silent"; see `otoscribe.audio.notes`."""
 
     @property
     def caption(self) -> str:
@@ -47,6 +51,7 @@ class Caption:
 class Failure:
     """A recording that got no caption."""
 
-    file: str
+    file: str | None
+    """As in `Caption`."""
     message: str
     """One or two sentences: what is wrong, and what to do."""

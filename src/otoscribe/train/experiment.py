@@ -1,5 +1,6 @@
 """Settings and tables of captioned recordings → an experiment for the trainer: the one way into training."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from otoscribe.audio import reading
 from otoscribe.datasets.folder import CaptionedClip, fingerprint, read_pairs
-from otoscribe.errors import RunError
+from otoscribe.errors import AudioWarning, RunError
 from otoscribe.model.contract import check_encoder
 from otoscribe.model.encoders.base import Encoder, described, load_encoder, weights_of
 from otoscribe.progress import Progress
@@ -21,7 +22,7 @@ from otoscribe.train.settings import DataSettings, ExperimentSettings
 from otoscribe.train.store import Store
 from otoscribe.train.trainer import Experiment
 
-READING = 1
+READING = 2
 """Raised whenever reading gives another waveform for the same file; no features stored before are reused."""
 
 
@@ -116,9 +117,11 @@ def features_of(
     """
 
     def computed(recording: Path) -> Tensor:
-        waveform = reading.load(recording, encoder.spec.sample_rate).waveform
+        audio = reading.load(recording, encoder.spec.sample_rate)
+        if audio.notes:
+            warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 2)
         with torch.no_grad():
-            return encoder.features(torch.from_numpy(waveform)[None])[0]
+            return encoder.features(torch.from_numpy(audio.waveform)[None])[0]
 
     store = Store(folder, {**described(encoder), "reading": READING}, computed)
     return [store.get(clip.path, clip.sha256) for clip in _counted(clips, "encoding", progress)]
