@@ -144,8 +144,8 @@ def test_how_to_cite() -> None:
 
 def test_the_package_states_both_licences() -> None:
     assert "non-commercial" in PROJECT_TABLE["description"]
-    assert PROJECT_TABLE["license"] == "Apache-2.0 AND LicenseRef-otoscribe-small-1"
+    assert PROJECT_TABLE["license"] == "Apache-2.0 AND LicenseRef-otoscribe-small-2"
     texts = [(PROJECT / file).read_text(encoding="utf-8") for file in PROJECT_TABLE["license-files"]]
     assert "Apache License" in texts[0]
-    assert texts[1].startswith("# otoscribe-small-1")
+    assert texts[1].startswith("# otoscribe-small-2")
     assert "non-commercial" in texts[1]

@@ -31,7 +31,7 @@ def own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_file_of_the_folder_is_a_variant() -> None:
-    assert list(ADAPTERS) == ["attention", "identity", "label_set", "mlp"]
+    assert list(ADAPTERS) == ["attention", "evidence", "identity", "mlp"]
     for registry in (ADAPTERS, ENCODERS, WORDS):
         for name in registry:
             variant = registry[name]

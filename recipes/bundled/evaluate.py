@@ -1,7 +1,9 @@
-"""How good the captions are, on the validation recordings, beside captions that need no captioner."""
+"""How good the captions are, beside captions that need no captioner."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from random import Random
 
 import numpy as np
 import torch
@@ -9,144 +11,165 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from otoscribe.metrics.cider import CiderD
-from otoscribe.model.adapters.label_set import CLASSES, LIMIT, LabelSet
+from otoscribe.model.adapters.evidence import CLASSES, PITCHES, Evidence, EvidenceMemory, evidence_of
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.torch_stepper import TorchStepper
 from otoscribe.search.beam import search
 from otoscribe.search.options import Search
+from otoscribe.text.phrase_book import phrase_book
 from otoscribe.text.vocabulary import Vocabulary, words_of
+from recipes.bundled.channel import Channel
 from recipes.bundled.corpus import Pair
-from recipes.bundled.examples import Example
-from recipes.bundled.learn import LabelledCaptions, memory_of
-from recipes.bundled.lexicon import Lexicon
+from recipes.bundled.examples import BRIEF, MENTIONED, Example
+from recipes.bundled.learn import memory_of
+from recipes.bundled.measure import Measured
+from recipes.bundled.relations import Relations, families
+from recipes.bundled.written import scene_of
 
 NEAREST = 30
-"""Captions among which a retrieval baseline picks."""
+"""Captions among which the retrieval baseline picks."""
 BACKGROUND = 2000
 """Training captions that decide how rare a word is, where those captions are compared."""
 SET = 64
 """Held-out clips that are scored together: the score of a set depends on how large it is."""
 DRAWS = 2000
 """Bootstrap samples of the clips."""
+CLEAR = 1.4
+"""Strength of a sound that is clear: a score of .8 all the time."""
+EMPTY_WORDS = frozenset(
+    words_of(
+        "a an and are by from in into is it its of on over the their to up with someone something person "
+        "people sound sounds heard being"
+    )
+)
+"""Words of the phrase book that name no sound."""
 
 
-def scorer(pairs: Sequence[Pair]) -> CiderD:
-    """Index the references of the recordings."""
-    return CiderD([[words_of(caption) for caption in pair.captions] for pair in pairs])
-
-
-def spread(scores: NDArray[np.float64]) -> float:
-    """Return the bootstrap standard deviation of the mean over clips."""
-    random = np.random.default_rng(0)
-    return float(scores[random.integers(0, scores.size, (DRAWS, scores.size))].mean(1).std())
+def evidence_in(features: Sequence[Tensor]) -> Evidence:
+    """Measure what clips of features [frames, 524] show, one by one."""
+    rows = [evidence_of(clip[None], torch.ones(1, len(clip), dtype=torch.bool)) for clip in features]
+    return Evidence(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
 def captions(
-    model: CaptionModel, vocabulary: Vocabulary, features: Sequence[Tensor], settings: Search
+    model: CaptionModel, vocabulary: Vocabulary, evidence: Evidence, settings: Search, style: int = BRIEF
 ) -> list[str]:
-    """Caption clips whose encoder output [frames, width] is known."""
+    """Caption clips of which it is known what is heard."""
     texts = []
-    for clip in features:
+    for part in _parts(evidence):
         with torch.inference_mode():
-            memory = model.remember(clip[None], None)
-        best = search(TorchStepper(model, *memory), settings)[0][0]
-        texts.append(vocabulary.decode(best.tokens))
+            memory = memory_of(model, part, torch.full((len(part.strength),), style))
+        texts += [
+            vocabulary.decode(found[0].tokens) for found in search(TorchStepper(model, *memory), settings)
+        ]
     return texts
 
 
-def held_out_scores(
-    model: CaptionModel, held_out: LabelledCaptions, vocabulary: Vocabulary, settings: Search
-) -> tuple[float, float]:
-    """Return CIDEr-D on held-out clips without audio: with their labels as they are, and through the channel.
+def _parts(evidence: Evidence) -> Iterator[Evidence]:
+    for start in range(0, len(evidence.strength), SET):
+        yield Evidence(*(part[start : start + SET] for part in evidence))
+
+
+def through_channel(
+    model: CaptionModel,
+    vocabulary: Vocabulary,
+    held_out: Sequence[Example],
+    channel: Channel,
+    settings: Search,
+) -> float:
+    """Return CIDEr-D on held-out clips of which only labels are known, heard through the channel.
 
     It is the mean over sets of SET clips, each scored with its own document frequencies.
     """
-    clips: dict[int, list[int]] = {}
-    for index, example in enumerate(held_out.examples):
-        clips.setdefault(example.clip, []).append(index)
-    references = [[words_of(held_out.examples[i].caption) for i in held] for held in clips.values()]
-    chosen = [held_out.examples[held[0]] for held in clips.values()]
-    starts = range(0, len(chosen) - SET + 1, SET)
-    means = []
-    for clean in (1.0, 0.0):
-        with torch.inference_mode():
-            memory = memory_of(model, held_out.noise(chosen, clean, 0))
-        found = search(TorchStepper(model, *memory), settings)
-        texts = [words_of(vocabulary.decode(best[0].tokens)) for best in found]
-        sets = [CiderD(references[i : i + SET]).score(texts[i : i + SET])[0] for i in starts]
-        means.append(sum(sets) / len(sets))
-    return means[0], means[1]
+    clips: dict[int, list[Example]] = defaultdict(list)
+    for example in held_out:
+        clips[example.clip].append(example)
+    draw = Random(0)
+    scenes = []
+    for examples in clips.values():
+        scene = scene_of(examples[0], draw)
+        said = {c for example in examples for c, p in example.probabilities.items() if p > MENTIONED}
+        scenes.append(replace(scene, spoken=frozenset(said & set(scene.labels))))
+    texts = [words_of(text) for text in captions(model, vocabulary, channel(scenes, 1), settings)]
+    references = [[words_of(example.caption) for example in examples] for examples in clips.values()]
+    starts = range(0, len(texts) - SET + 1, SET)
+    return float(np.mean([CiderD(references[i : i + SET]).score(texts[i : i + SET])[0] for i in starts]))
+
+
+def unnamed_alone(
+    model: CaptionModel, vocabulary: Vocabulary, measured: Measured, relations: Relations
+) -> dict[str, str]:
+    """Return the classes that are not named where nothing else is heard, and what is said instead.
+
+    Each is heard clearly and all the time, and nothing but what it raises is heard with it. It is named by a
+    word of its own or of a relative's phrases.
+    """
+    raised = measured.alike * (CLEAR - measured.background)[:, None]
+    alone = Evidence(
+        strength=measured.background + raised,
+        centre=torch.full_like(raised, 0.5),
+        duration=torch.full_like(raised, 0.9),
+        voices=torch.zeros(CLASSES, PITCHES),
+    )
+    texts = captions(model, vocabulary, alone, Search(beam=1, maximum_words=20))
+    book = phrase_book()
+    words = [
+        set(words_of(" ".join((sound.name, *sound.captions, sound.sustained, sound.abrupt)))) - EMPTY_WORDS
+        for sound in book
+    ]
+    related = families(relations, measured.alike.double().numpy())
+    missed = {}
+    for sound, text in enumerate(texts):
+        known = set[str]().union(*(words[relative] for relative in np.flatnonzero(related[sound])))
+        if not known & set(words_of(text)):
+            missed[book[sound].name] = text
+    return missed
+
+
+def cider(pairs: Sequence[Pair], texts: Sequence[str]) -> tuple[float, float]:
+    """Return CIDEr-D of captions of recordings, and its bootstrap standard deviation over them."""
+    index = CiderD([[words_of(caption) for caption in pair.captions] for pair in pairs])
+    mean, scores = index.score([words_of(text) for text in texts])
+    draws = np.random.default_rng(0).integers(0, scores.size, (DRAWS, scores.size))
+    return mean, float(scores[draws].mean(1).std())
 
 
 def constant(held_out: Sequence[Example], training: Sequence[Example]) -> str:
     """Return the frequent training caption that scores best when it is said of all held-out clips."""
-    clips: dict[int, list[list[str]]] = {}
+    clips: dict[int, list[list[str]]] = defaultdict(list)
     for example in held_out:
-        clips.setdefault(example.clip, []).append(words_of(example.caption))
+        clips[example.clip].append(words_of(example.caption))
     index = CiderD(list(clips.values()))
     frequent = Counter(" ".join(words_of(example.caption)) for example in training).most_common(200)
     return max((text for text, _ in frequent), key=lambda text: index.score([text.split()] * len(clips))[0])
 
 
-def retrieved(
-    posteriors: NDArray[np.float32], vectors: NDArray[np.float32], training: Sequence[Example]
-) -> list[str]:
-    """Return for each clip the most central of the NEAREST training captions.
+def top_three(adapter: EvidenceMemory, evidence: Evidence) -> list[str]:
+    """Return the first phrases of the three sounds with most evidence: no caption, and a mark for naming."""
+    sounds, _ = adapter.select(evidence.strength)
+    return [" ".join(phrase_book()[sound].captions[0] for sound in row[:3]) for row in sounds.tolist()]
 
-    Args:
-        posteriors: probability of every class, [clips, classes].
-        vectors: of every training caption, [captions, classes].
-        training: the captions.
-    """
-    random = np.random.default_rng(0)
-    texts = [words_of(example.caption) for example in training]
-    background = [[texts[i]] for i in random.choice(len(texts), BACKGROUND, replace=False)]
+
+def retrieved(adapter: EvidenceMemory, evidence: Evidence, training: Sequence[Example]) -> list[str]:
+    """Return for each clip the most central of the NEAREST training captions, by labels and evidence."""
+    vectors = np.zeros((len(training), CLASSES), dtype=np.float32)
+    for row, example in enumerate(training):
+        vectors[row, list(example.labels)] = 1.0
     norms = np.linalg.norm(vectors, axis=1) + 1e-6
+    texts = [words_of(example.caption) for example in training]
+    background = [[texts[i]] for i in np.random.default_rng(0).choice(len(texts), BACKGROUND, replace=False)]
     chosen = []
-    for posterior in posteriors:
-        nearest = np.argsort(-(vectors @ posterior) / norms, kind="stable")[:NEAREST]
+    for heard in _residues(adapter, evidence):
+        nearest = np.argsort(-(vectors @ heard) / norms, kind="stable")[:NEAREST]
         candidates = [texts[index] for index in nearest]
         central = CiderD([candidates, *background]).score_against(np.zeros(NEAREST, dtype=int), candidates)
         chosen.append(" ".join(candidates[int(central.argmax())]))
     return chosen
 
 
-def spoken_of(lexicon: Lexicon, training: Sequence[Example]) -> NDArray[np.float32]:
-    """Return the classes that training captions speak of, as probabilities, [captions, classes]."""
-    return np.stack([lexicon.probabilities(example.caption) for example in training])
-
-
-def table(pairs: Sequence[Pair], systems: dict[str, list[str]]) -> str:
-    """Return a table of CIDEr-D ± bootstrap SD, over all recordings and over those from AudioCaps."""
-    index = scorer(pairs)
-    audiocaps = np.array([pair.corpus.startswith("audiocaps") for pair in pairs])
-    lines = [f"| system | all {len(pairs)} | AudioCaps ({audiocaps.sum()}) | words |", "|---|---|---|---|"]
-    for name, texts in systems.items():
-        _, scores = index.score([words_of(text) for text in texts])
-        part = scores[audiocaps]
-        length = np.mean([len(words_of(text)) for text in texts])
-        lines.append(
-            f"| {name} | {scores.mean():.3f} ± {spread(scores):.3f} | {part.mean():.3f} ± {spread(part):.3f} "
-            f"| {length:.1f} |"
-        )
-    return "\n".join(lines)
-
-
-def ticked(training: Sequence[Example]) -> NDArray[np.float32]:
-    """Return the labels of training captions as ones, [captions, classes]."""
-    vectors = np.zeros((len(training), CLASSES), dtype=np.float32)
-    for row, example in enumerate(training):
-        vectors[row, list(example.labels)] = 1.0
-    return vectors
-
-
-def posteriors(adapter: LabelSet, features: Sequence[Tensor]) -> NDArray[np.float32]:
-    """Return the calibrated probability of every class for every clip, [clips, classes]."""
-    prior = (adapter.class_prior / (1.0 - adapter.class_prior)).log()
-    found = []
-    for clip in features:
-        logits = clip[None, :, :CLASSES].clamp(-LIMIT, LIMIT)
-        evidence = adapter.evidence(logits, torch.ones_like(logits[..., 0], dtype=torch.bool))
-        found.append((evidence[0] + prior).sigmoid())
-    stacked: NDArray[np.float32] = torch.stack(found).numpy()
-    return stacked
+def _residues(adapter: EvidenceMemory, evidence: Evidence) -> NDArray[np.float32]:
+    sounds, residues = adapter.select(evidence.strength)
+    heard: NDArray[np.float32] = (
+        torch.zeros_like(evidence.strength).scatter(1, sounds, residues.clamp(min=0.0)).numpy()
+    )
+    return heard

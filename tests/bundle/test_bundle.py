@@ -334,3 +334,24 @@ def test_graphs_of_different_models_are_refused(copy: Path) -> None:
     seal(copy)
     with pytest.raises(BundleError, match=r"listen\.onnx has layers of 3, step\.onnx of 2"):
         Bundle.open(copy)
+
+
+def test_a_style_is_the_place_that_is_kept_of_those_of_all_styles(copy: Path) -> None:
+    rewrite_manifest(copy, styles=["brief", "detailed", "shouted"])
+    bundle = Bundle.open(copy)
+    assert bundle.manifest.styles == ("brief", "detailed", "shouted")
+    waveform = np.linspace(-0.5, 0.5, 8000, dtype=np.float32)
+    (every,) = Bundle.open(copy).listen([waveform])
+    (detailed,) = bundle.listen([waveform], "detailed")
+    kept = [1, *range(3, every.places)]
+    np.testing.assert_array_equal(detailed.keys, every.keys[:, kept])
+    np.testing.assert_array_equal(detailed.values, every.values[:, kept])
+
+
+def test_a_style_that_the_model_has_not_is_refused(bundle: Bundle, copy: Path) -> None:
+    silence = [np.zeros(8000, np.float32)]
+    with pytest.raises(UsageError, match="tiny has one way of writing only; name no style"):
+        bundle.listen(silence, "brief")
+    rewrite_manifest(copy, styles=["brief", "detailed"])
+    with pytest.raises(UsageError, match=r"no style named 'Detailled'\. Did you mean 'detailed'"):
+        Bundle.open(copy).listen(silence, "Detailled")

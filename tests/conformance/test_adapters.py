@@ -38,7 +38,7 @@ def real(memory: Tensor, mask: Tensor | None, row: int) -> Tensor:
 
 
 def test_memory_has_the_promised_width_and_a_mask_of_its_frames(adapter: Adapter) -> None:
-    memory, mask, sources = adapter(*batch(clips(adapter), 0.0))
+    memory, mask, sources, _ = adapter(*batch(clips(adapter), 0.0))
     assert memory.dtype == torch.float32
     assert memory.shape[0] == len(FRAMES)
     assert memory.shape[2] == adapter.width
@@ -52,7 +52,7 @@ def test_memory_has_the_promised_width_and_a_mask_of_its_frames(adapter: Adapter
 
 def test_sources_are_shares_of_real_frames(adapter: Adapter) -> None:
     features, frames = batch(clips(adapter), 0.5)
-    memory, mask, sources = adapter(features, frames)
+    memory, mask, sources, _ = adapter(features, frames)
     if sources is None:
         return
     assert sources.shape == (*memory.shape[:2], features.shape[1])
@@ -61,22 +61,22 @@ def test_sources_are_shares_of_real_frames(adapter: Adapter) -> None:
     total = sources.sum(-1)
     assert (((total - 1).abs() < 1e-5) | (total == 0)).all()
     for row, clip in enumerate(clips(adapter)):
-        _, alone_mask, alone_sources = adapter(clip[None], None)
+        _, alone_mask, alone_sources, _ = adapter(clip[None], None)
         torch.testing.assert_close(
             real(sources, mask, row)[:, : len(clip)], real(alone_sources, alone_mask, 0)
         )
 
 
 def test_a_batch_gives_what_each_clip_alone_gives(adapter: Adapter) -> None:
-    memory, mask, _ = adapter(*batch(clips(adapter), 0.0))
+    memory, mask, *_ = adapter(*batch(clips(adapter), 0.0))
     for row, clip in enumerate(clips(adapter)):
-        alone, alone_mask, _ = adapter(clip[None], None)
+        alone, alone_mask, *_ = adapter(clip[None], None)
         torch.testing.assert_close(real(memory, mask, row), real(alone, alone_mask, 0), rtol=1e-5, atol=1e-5)
 
 
 def test_what_stands_in_padded_frames_changes_nothing(adapter: Adapter) -> None:
-    memory, mask, _ = adapter(*batch(clips(adapter), 0.0))
-    other, other_mask, _ = adapter(*batch(clips(adapter), 0.9))
+    memory, mask, *_ = adapter(*batch(clips(adapter), 0.0))
+    other, other_mask, *_ = adapter(*batch(clips(adapter), 0.9))
     for row in range(len(FRAMES)):
         assert torch.equal(real(memory, mask, row), real(other, other_mask, row))
 
@@ -91,7 +91,7 @@ def test_memory_depends_on_real_frames(adapter: Adapter) -> None:
 def test_gradient_reaches_every_weight_and_no_padded_frame(adapter: Adapter) -> None:
     padded, mask = batch(clips(adapter), 0.5)
     padded.requires_grad_(True)
-    memory, memory_mask, _ = adapter.train()(padded, mask)
+    memory, memory_mask, *_ = adapter.train()(padded, mask)
     torch.manual_seed(3)
     values = torch.cat([real(memory, memory_mask, row).flatten() for row in range(len(FRAMES))])
     (values * torch.randn_like(values)).sum().backward()

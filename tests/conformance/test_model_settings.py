@@ -42,8 +42,8 @@ OTHER: dict[str, Any] = {
     "dropout": 0.5,
     "positions": False,
     "hidden": 40,
-    "sets": 40,
-    "styles": 3,
+    "unseen": 0.5,
+    "styles": ("brief",),
     "blocks": 2,
     "tied": True,
     # words

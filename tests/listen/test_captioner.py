@@ -18,7 +18,9 @@ from otoscribe.errors import AudioError, BundleError, UsageError
 from otoscribe.listen import captioner as module
 from otoscribe.listen.captioner import Captioner
 from otoscribe.listen.results import Caption, Failure
+from otoscribe.listen.support import unsupported
 from otoscribe.search.rules import Never
+from otoscribe.text.phrase_book import CLASSES
 from support.tiny_bundle import write_tiny_bundle
 
 
@@ -368,3 +370,20 @@ def test_listening_needs_nothing_of_the_learning_half(tiny: Path, recordings: li
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout.count("confidence") == 2
+
+
+def test_what_speaks_of_sounds_that_are_not_heard_stands_behind_the_rest(captioner: Captioner) -> None:
+    clip = captioner.listen(np.sin(np.arange(16000) / 3.0), 8000)
+    search = captioner.own_search(beam=8, candidates=8)
+    (plain,) = captioner.decode([clip], search)
+    (heard,) = captioner.decode([replace(clip, support=np.ones(CLASSES, np.float32))], search)
+    assert same(plain, heard)
+    nothing = np.full(CLASSES, -1.0, np.float32)
+    (unheard,) = captioner.decode([replace(clip, support=nothing)], search)
+    counts = [unsupported(one.caption.split(), nothing) for one in unheard.candidates]
+    assert {one.caption for one in unheard.candidates} == {one.caption for one in plain.candidates}
+    assert counts[0] <= min(counts) + 1
+    assert [one.caption for one in unheard.candidates] != [one.caption for one in plain.candidates]
+    # One candidate is the best of all that were found, not only of itself.
+    (best,) = captioner.decode([replace(clip, support=nothing)], captioner.own_search(beam=8))
+    assert best.caption == unheard.caption

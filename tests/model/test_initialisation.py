@@ -22,14 +22,21 @@ MODEL: dict[str, Any] = {
     "words": {"name": "random", "width": 40, "spread": 0.7},
     "decoder": {"d_model": 48, "heads": 4, "head_dim": 24, "blocks": 2, "ff": 96},
 }
-LABEL_SET = {
+EVIDENCE = {
     "encoder": {"name": "yamnet_voice", "output": "hearing"},
-    "adapter": {"name": "label_set", "d_model": 64, "heads": 4, "head_dim": 16, "ff": 96, "styles": 40},
+    "adapter": {
+        "name": "evidence",
+        "d_model": 64,
+        "heads": 4,
+        "head_dim": 16,
+        "ff": 96,
+        "styles": [*"abcdefghijklmnopqrstuvwxyz"],
+    },
 }
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"adapter": {"name": "mlp", "hidden": 64}},
     "attention": {"adapter": {"name": "attention", "d_model": 64, "heads": 4, "head_dim": 32, "ff": 96}},
-    "label_set": LABEL_SET,
+    "evidence": EVIDENCE,
     "tied": {
         "words": {"name": "random", "width": 48, "spread": 0.7},
         "decoder": {**MODEL["decoder"], "tied": True},
@@ -43,16 +50,16 @@ FIRST = {
     r".*\.(query|key|value)\.weight": ("uniform", lambda weight: (6 / sum(weight.shape)) ** 0.5),
     r"decoder\.classifier": ("uniform", lambda weight: weight.shape[1] ** -0.5),
     r"words\.vectors": ("normal", lambda weight: 0.7),
-    r"adapter\.labels\.weight": ("normal", lambda weight: 0.3),
-    r"adapter\.(strengths|times|styles)\.weight": ("normal", lambda weight: 0.1),
+    r"adapter\.classes\.weight": ("normal", lambda weight: 0.3),
+    r"adapter\.(ranks|ways)\.weight": ("normal", lambda weight: 0.1),
     # What PyTorch gives a linear layer, whose bias stands beside its weight.
-    r".*\.(output|enter|reduction|layers\.\d|feed_forward\.\d)\.weight": (
+    r".*\.(output|enter|reduction|(layers|feed_forward|details|voices|overview)\.\d)\.weight": (
         "uniform",
         lambda weight: weight.shape[1] ** -0.5,
     ),
 }
 """By the weight's name: the distribution, and its value, its bound, or its standard deviation."""
-LINEAR_BIAS = re.compile(r".*\.(enter|reduction|layers\.\d|feed_forward\.\d)\.bias")
+LINEAR_BIAS = re.compile(r".*\.(enter|reduction|(layers|feed_forward|details|voices|overview)\.\d)\.bias")
 
 
 def model(changes: dict[str, Any]) -> CaptionModel:

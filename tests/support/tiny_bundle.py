@@ -94,7 +94,7 @@ def write_listen(path: Path, sources: bool = False, layers: int = LAYERS) -> Non
         first = g.op("Gather", square, g.constant(np.int64(0)), axis=0)
         both = g.op("Add", g.op("EyeLike", first, k=0), g.op("EyeLike", first, k=1))
         g.op("Add", square, g.op("Mul", both, g.constant(np.float32(0.5))), output="sources")
-    outputs = LISTEN.outputs if sources else LISTEN.outputs[:3]
+    outputs = LISTEN.outputs[: 4 if sources else 3]
     g.save(path, LISTEN.inputs, outputs, **SIZES | {"layers": layers})
 
 

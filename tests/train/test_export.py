@@ -39,9 +39,9 @@ SETTINGS = {
     "training": {},
     "data": {"fingerprint": "0" * 64},
 }
-LABELS = SETTINGS["model"] | {
+EVIDENCE = SETTINGS["model"] | {
     "encoder": {"name": "yamnet_voice", "weights": FORMULA},
-    "adapter": {"name": "label_set", "d_model": 64, "heads": 2, "head_dim": 32, "ff": 64},
+    "adapter": {"name": "evidence", "d_model": 64, "heads": 2, "head_dim": 32, "ff": 64},
     "decoder": {"d_model": 128, "heads": 2, "head_dim": 64, "blocks": 1},
 }
 """A model whose adapter masks parts of the memory of a clip without padding."""
@@ -103,7 +103,7 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def label_run(small: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "labels", model=LABELS)
+    return write_run(tmp_path_factory.mktemp("runs") / "labels", model=EVIDENCE)
 
 
 @pytest.fixture(scope="module")
@@ -217,6 +217,8 @@ def test_float16_takes_half_the_room_and_8_bits_a_quarter(label_run: Path, half:
 
     # The tables of the front end and of the pitch stay as they are.
     tables = sum(buffer.nbytes for buffer in encoder.buffers())
+    # Which class explains another is known in steps of 1/127.
+    tables += model.adapter.get_buffer("explains").nbytes / 4
     expected = {
         "step.onnx": weights(model.words, model.decoder) / 2,
         "listen.onnx": weights(encoder) / 4 + weights(model.adapter) / 2 + tables,
@@ -260,7 +262,7 @@ def test_memory_holds_no_places_that_the_adapter_masks(label_run: Path, half: Pa
     for waveform in waveforms():
         with torch.inference_mode():
             heard = in_8_bits(encoder).features(torch.from_numpy(waveform)[None])
-            _, mask, sources = model.adapter(heard, None)
+            _, mask, sources, _ = model.adapter(heard, None)
         (clip,) = Bundle.open(half).listen([waveform])
         assert clip.places == int(mask.sum()) < mask.shape[1]
         np.testing.assert_allclose(clip.sources, sources[mask], atol=1e-5)
@@ -344,3 +346,19 @@ def test_damage_after_export_is_found(exported: Path, tmp_path: Path) -> None:
     (copy / "step.onnx").write_bytes(content)
     with pytest.raises(BundleError, match=r"step\.onnx is damaged"):
         Bundle.open(copy)
+
+
+def test_a_style_of_the_bundle_is_that_of_the_adapter(label_run: Path, half: Path) -> None:
+    encoder, model = loaded(label_run)
+    bundle = Bundle.open(half)
+    assert bundle.manifest.styles == model.adapter.styles == ("brief", "detailed")
+    waveform = waveforms()[0]
+    with torch.inference_mode():
+        memory, mask, *_ = model.adapter(encoder.features(torch.from_numpy(waveform)[None]), None)
+        keys, _ = model.decoder.memory_cache(memory)
+    assert mask is not None
+    for style in (None, "brief", "detailed"):
+        (clip,) = bundle.listen([waveform], style)
+        places = mask[0].clone()
+        places[:2] = torch.tensor([style != "detailed", style == "detailed"])
+        np.testing.assert_allclose(clip.keys, keys[:, 0, places], atol=0.02)

@@ -21,7 +21,7 @@ from otoscribe.audio.waveform import Waveform
 from otoscribe.bundle.graphs import LISTEN, STEP, Cache
 from otoscribe.bundle.manifest import AGAIN, CARD, FILES, Manifest, read_manifest, read_verified, text_of
 from otoscribe.bundle.session import Session
-from otoscribe.errors import BundleError
+from otoscribe.errors import BundleError, UsageError, unknown_name
 from otoscribe.text.vocabulary import Vocabulary
 
 
@@ -37,6 +37,8 @@ class EncodedClip:
     """As the keys."""
     sources: NDArray[np.float32] | None
     """[places, frames]: which frames of the encoder each place comes from; None: a frame each, in order."""
+    support: NDArray[np.float32] | None = None
+    """[classes]: how far each class of the phrase book is heard, below 0 where it is not; None: not known."""
 
     @property
     def places(self) -> int:
@@ -92,26 +94,39 @@ class Bundle:
         text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
         return cls(manifest, vocabulary, text, listener, stepper)
 
-    def listen(self, waveforms: Sequence[Waveform]) -> list[EncodedClip]:
+    def listen(self, waveforms: Sequence[Waveform], style: str | None = None) -> list[EncodedClip]:
         """Encode equally long clips, all at once.
 
         Args:
             waveforms: each float32 [samples], mono, at `manifest.sample_rate`, in [-1, 1].
+            style: how to write, one of `manifest.styles`; the model's first if None.
 
         Raises:
             BundleError: the graph does not run, as it happens when memory runs out, or gives no places.
+            UsageError: the model knows no such style.
         """
+        styles = self.manifest.styles
+        if style is not None and style not in styles:
+            if not styles:
+                raise UsageError(
+                    f"The model {self.manifest.name} has one way of writing only; name no style."
+                )
+            raise unknown_name("style", style, styles)
         found = self.listener.run({"waveforms": np.stack(waveforms)})
         keys, values, mask = found["memory_keys"], found["memory_values"], found["memory_mask"]
-        sources = found.get("sources")
+        sources, support = found.get("sources"), found.get("support")
         if keys.shape != values.shape or mask.shape != keys.shape[1:3] or not mask.any(axis=1).all():
             raise BundleError(f"The model's listen.onnx gave a memory of the shape {keys.shape}. {AGAIN}")
+        if style is not None:
+            mask = mask.copy()
+            mask[:, : len(styles)] = np.array(styles) == style
         return [
             EncodedClip(
                 seconds=len(waveform) / self.manifest.sample_rate,
                 keys=keys[:, clip, mask[clip]],
                 values=values[:, clip, mask[clip]],
                 sources=None if sources is None else sources[clip, mask[clip]],
+                support=None if support is None else support[clip],
             )
             for clip, waveform in enumerate(waveforms)
         ]

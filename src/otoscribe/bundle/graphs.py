@@ -58,11 +58,13 @@ LISTEN = Graph(
     outputs=(
         *CACHE[2:],
         Port("sources", "float", ("clips", "places", "frames")),
+        Port("support", "float", ("clips", "classes")),
     ),
-    optional=frozenset({"sources"}),
+    optional=frozenset({"sources", "support"}),
 )
 """Equally long waveforms → keys and values of every decoder block's cross-attention; which places are real;
-and, where a place of the memory is not just the frame of that number, which frames it comes from."""
+where a place of the memory is not just the frame of that number, which frames it comes from; and how far each
+class of the phrase book is heard, below 0 where it is not."""
 
 STEP = Graph(
     inputs=(Port("history", "int64", ("clips", "beam", "time")), *CACHE),

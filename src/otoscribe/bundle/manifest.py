@@ -3,7 +3,7 @@
 import hashlib
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,6 +45,9 @@ class Manifest(Frozen):
     """Time from one frame of the encoder to the next."""
     search: Decoding
     """How the model decodes unless asked otherwise; may be edited."""
+    styles: Annotated[tuple[str, ...], Field(strict=False)] = ()  # JSON knows lists only
+    """Ways of writing, which the first places of the memory stand for; the first is the model's unless asked
+    otherwise. Empty: it has one way only."""
     settings: dict[str, Any]
     """How the model was made, for information."""
     files: dict[str, StoredFile]
@@ -59,6 +62,7 @@ def write_manifest(
     frame_seconds: float,
     search: Decoding,
     settings: Mapping[str, Any],
+    styles: Sequence[str] = (),
 ) -> Manifest:
     """Write manifest.json for the files in `folder`, which are complete by now; see `Manifest`.
 
@@ -77,6 +81,7 @@ def write_manifest(
         "sample_rate": sample_rate,
         "frame_seconds": frame_seconds,
         "search": search.model_dump(include=set(Decoding.model_fields)),
+        **({"styles": list(styles)} if styles else {}),
         "settings": dict(settings),
         "files": stored,
     }

@@ -20,6 +20,7 @@ from otoscribe.bundle.session import NO_MEMORY
 from otoscribe.errors import BundleError, OtoscribeError, UsageError
 from otoscribe.listen.batching import Limits, batched
 from otoscribe.listen.results import Candidate, Caption, Failure
+from otoscribe.listen.support import unsupported
 from otoscribe.search.beam import Hypothesis
 from otoscribe.search.beam import search as search_captions
 from otoscribe.search.options import Search
@@ -40,6 +41,9 @@ _SECONDS = 600
 
 _ROWS = 256
 """Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
+
+UNSUPPORTED = 0.5
+"""What a word without support takes from a caption's score, see `search.beam.Hypothesis.score`."""
 
 
 @dataclass(frozen=True)
@@ -189,14 +193,20 @@ class Captioner:
         Raises:
             BundleError: memory runs out, or the model gives no caption any probability.
         """
+        known = any(clip.support is not None for clip in clips)
+        every = search.model_copy(update={"candidates": search.beam}) if known else search
         try:
-            found = search_captions(OnnxStepper(self._bundle, clips), search, rules)
+            found = search_captions(OnnxStepper(self._bundle, clips), every, rules)
         except MemoryError as error:
             raise BundleError(NO_MEMORY) from error
         if not all(found):
             raise BundleError("The model gives no caption any probability. Copy or export the model again.")
         return [
-            Caption(None, clip.seconds, tuple(self._candidate(hypothesis) for hypothesis in hypotheses))
+            Caption(
+                None,
+                clip.seconds,
+                tuple(map(self._candidate, self._supported(hypotheses, clip)[: search.candidates])),
+            )
             for clip, hypotheses in zip(clips, found, strict=True)
         ]
 
@@ -268,6 +278,19 @@ class Captioner:
         except BundleError as error:
             # It speaks of the model, not of what the model was given.
             return Failure(heard.file, f"{heard.file or 'The recording'} got no caption. {error}")
+
+    def _supported(self, hypotheses: Sequence[Hypothesis], clip: EncodedClip) -> Sequence[Hypothesis]:
+        """Put hypotheses that speak of what is not heard behind others, where that is known."""
+        support = clip.support
+        if support is None:
+            return hypotheses
+        words = self._bundle.vocabulary.words
+
+        def rank(hypothesis: Hypothesis) -> float:
+            said = (words[token] for token in hypothesis.tokens)
+            return UNSUPPORTED * unsupported(said, support) - hypothesis.score
+
+        return sorted(hypotheses, key=rank)
 
     def _candidate(self, hypothesis: Hypothesis) -> Candidate:
         vocabulary = self._bundle.vocabulary

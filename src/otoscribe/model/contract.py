@@ -15,6 +15,7 @@ from otoscribe.model.adapters.base import Adapter, AdapterOutput
 from otoscribe.model.encoders.base import Encoder
 from otoscribe.model.words.base import WordEmbedding
 from otoscribe.registry import guarded
+from otoscribe.text.phrase_book import CLASSES
 from otoscribe.text.vocabulary import START
 
 
@@ -50,7 +51,7 @@ def check_adapter(adapter: Adapter, width: int, name: str) -> None:
     with torch.no_grad(), _evaluating(adapter):
         output = guarded("adapter", name, lambda: adapter(features, mask))
     _require("adapter", name, isinstance(output, AdapterOutput), "an AdapterOutput", type(output).__name__)
-    memory, places, sources = output
+    memory, places, sources, support = output
     shape = _shape(memory)
     fits = shape is not None and len(shape) == 3 and (shape[0], shape[2]) == (2, adapter.width)
     _require("adapter", name, fits, f"memory [2, places, {adapter.width}] as float32 for two clips", shape)
@@ -65,6 +66,9 @@ def check_adapter(adapter: Adapter, width: int, name: str) -> None:
         _require(
             "adapter", name, _shape(sources) == expected, f"sources {list(expected)}", _described(sources)
         )
+    if support is not None:
+        fits = sources is not None and _shape(support) == (2, CLASSES)
+        _require("adapter", name, fits, f"support [2, {CLASSES}] beside sources", _described(support))
 
 
 def check_words(words: WordEmbedding, name: str) -> None:

@@ -42,12 +42,13 @@ class Listener(nn.Module):
         self.model = model
 
     def forward(self, waveforms: Tensor) -> tuple[Tensor, ...]:
-        """Return keys, values and mask of the memory, and its sources where the adapter gives them."""
-        memory, mask, sources = self.model.adapter(self.encoder.features(waveforms), None)
+        """Return keys, values and mask of the memory, and what the adapter gives besides, sources first."""
+        memory, mask, sources, support = self.model.adapter(self.encoder.features(waveforms), None)
         keys, values = self.model.decoder.memory_cache(memory)
         if mask is None:
             mask = torch.ones_like(memory[..., 0], dtype=torch.bool)
-        return (keys, values, mask) if sources is None else (keys, values, mask, sources)
+        given = (keys, values, mask, sources, support)
+        return tuple(part for part in given if part is not None)
 
 
 class Step(nn.Module):
@@ -121,6 +122,7 @@ def export(
             frame_seconds=second - first,
             search=search or Search(),
             settings=settings.model_dump(mode="json"),
+            styles=model.adapter.styles,
         )
         try:
             difference = largest_difference(encoder, model, Bundle.open(folder))

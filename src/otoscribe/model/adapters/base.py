@@ -30,6 +30,9 @@ class AdapterOutput(NamedTuple):
     sources: Tensor | None = None
     """float32 [clips, places, frames], at least 0: which frames a place of the memory comes from, in shares
     that add up to 1, or to 0 for a place that comes from none. None: one place a frame, in order."""
+    support: Tensor | None = None
+    """float32 [clips, classes]: how far each class of the phrase book, or a relative of it, is heard; below
+    0, a caption that speaks of it has no support. None: not known."""
 
 
 class Adapter(nn.Module, ABC):
@@ -51,6 +54,10 @@ class Adapter(nn.Module, ABC):
 
     width: int
     """Width of the memory."""
+
+    styles: tuple[str, ...] = ()
+    """Ways of writing that were learned. Each is a place of the memory, the first ones in this order; the
+    mask shows the first style and hides the others."""
 
     def __init__(self, settings: AdapterSettings, width: int) -> None:
         super().__init__()
