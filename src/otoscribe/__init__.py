@@ -41,7 +41,12 @@ _default: "Captioner | None" = None
 
 
 def caption(
-    recording: "Recording", *, channel: int | None = None, beam: int | None = None, candidates: int = 1
+    recording: "Recording",
+    *,
+    channel: int | None = None,
+    style: str | None = None,
+    beam: int | None = None,
+    candidates: int = 1,
 ) -> "Caption":
     """Caption a recording with the model that ships inside the package, loaded at the first call.
 
@@ -49,20 +54,21 @@ def caption(
         recording: a path, the content of a file (bytes), or a file opened in binary mode; in any format that
             FFmpeg reads, of any sample rate and number of channels.
         channel: which one to hear, from 1 on; the mean of all if None, or the loudest where they cancel.
+        style: how to write, "brief" or "detailed"; brief if None.
         beam: hypotheses kept while searching; the model's default if None.
         candidates: how many captions to return, best first.
 
     Raises:
         AudioError: the recording cannot be read.
         BundleError: the model inside the package is missing or damaged.
-        UsageError: a channel, beam or number of candidates that is not possible.
+        UsageError: a channel, style, beam or number of candidates that is not possible.
     """
     global _default
     if _default is None:
         from otoscribe.listen.captioner import Captioner
 
         _default = Captioner()
-    return _default.caption(recording, channel=channel, beam=beam, candidates=candidates)
+    return _default.caption(recording, channel=channel, style=style, beam=beam, candidates=candidates)
 
 
 def __getattr__(name: str) -> Any:

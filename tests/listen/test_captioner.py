@@ -387,3 +387,23 @@ def test_what_speaks_of_sounds_that_are_not_heard_stands_behind_the_rest(caption
     # One candidate is the best of all that were found, not only of itself.
     (best,) = captioner.decode([replace(clip, support=nothing)], captioner.own_search(beam=8))
     assert best.caption == unheard.caption
+
+
+def test_styles() -> None:
+    captioner = Captioner(threads=1)
+    siren = Path(__file__).resolve().parents[2] / "examples" / "siren.flac"
+    brief, detailed = (captioner.caption(siren, style=style) for style in captioner.manifest.styles)
+    assert brief == captioner.caption(siren)
+    assert brief.caption != detailed.caption
+    waveform, rate = soundfile.read(siren)
+    for style, expected in (("brief", brief), ("detailed", detailed)):
+        assert list(captioner.caption_many([siren], style=style)) == [expected]
+        assert captioner.caption_waveform(waveform, rate, style=style).caption == expected.caption
+    for call in (captioner.caption, lambda path, style: captioner.caption_many([path], style=style)):
+        with pytest.raises(UsageError, match=r"no style named 'detail'. Did you mean 'detailed'"):
+            call(siren, style="detail")
+
+
+def test_a_model_with_one_way_of_writing(captioner: Captioner) -> None:
+    with pytest.raises(UsageError, match="one way of writing only"):
+        captioner.listen(np.zeros(8000), 8000, style="brief")

@@ -94,6 +94,15 @@ class Bundle:
         text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
         return cls(manifest, vocabulary, text, listener, stepper)
 
+    def check_style(self, style: str | None) -> None:
+        """Raise `UsageError` unless the model knows a style, or none is asked for."""
+        styles = self.manifest.styles
+        if style is None or style in styles:
+            return
+        if not styles:
+            raise UsageError(f"The model {self.manifest.name} has one way of writing only; name no style.")
+        raise unknown_name("style", style, styles)
+
     def listen(self, waveforms: Sequence[Waveform], style: str | None = None) -> list[EncodedClip]:
         """Encode equally long clips, all at once.
 
@@ -105,13 +114,8 @@ class Bundle:
             BundleError: the graph does not run, as it happens when memory runs out, or gives no places.
             UsageError: the model knows no such style.
         """
+        self.check_style(style)
         styles = self.manifest.styles
-        if style is not None and style not in styles:
-            if not styles:
-                raise UsageError(
-                    f"The model {self.manifest.name} has one way of writing only; name no style."
-                )
-            raise unknown_name("style", style, styles)
         found = self.listener.run({"waveforms": np.stack(waveforms)})
         keys, values, mask = found["memory_keys"], found["memory_values"], found["memory_mask"]
         sources, support = found.get("sources"), found.get("support")

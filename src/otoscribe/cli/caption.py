@@ -45,6 +45,10 @@ def caption(
             metavar="N|each", help="Channel to hear, from 1 on, or each.", show_default="their mean"
         ),
     ] = None,
+    style: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="How to write: brief or detailed.", show_default="the model's own"),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="A recording of which anything odd is to be noted has failed.")
     ] = False,
@@ -85,7 +89,7 @@ def caption(
             )
         recordings = (_standard_input() if file == "-" else file for file in bar.counted(files))
         results = captioner.caption_many(
-            recordings, channel=_channel(channel), beam=beam, candidates=candidates
+            recordings, channel=_channel(channel), style=style, beam=beam, candidates=candidates
         )
         parts = form_of(form, len(files) > 1)(reported(results))
         if target is not None:

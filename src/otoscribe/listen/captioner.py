@@ -52,6 +52,7 @@ class _Heard:
 
     file: str | None
     audio: Audio
+    style: str | None
 
 
 class Captioner:
@@ -90,6 +91,7 @@ class Captioner:
         recording: Recording,
         *,
         channel: int | None = None,
+        style: str | None = None,
         beam: int | None = None,
         candidates: int = 1,
     ) -> Caption:
@@ -99,15 +101,18 @@ class Captioner:
             recording: a path, the content of a file (bytes), or a file opened in binary mode; in any format
                 that FFmpeg reads, of any sample rate and number of channels.
             channel: which one to hear, from 1 on; the mean of all if None, or the loudest where they cancel.
+            style: how to write, one of `manifest.styles`; the model's first if None.
             beam: hypotheses kept while searching; the model's default if None.
             candidates: how many captions to return, best first.
 
         Raises:
             AudioError: the recording cannot be read, see `reading.load`, or is longer than `LONGEST_SECONDS`.
-            UsageError: a channel, beam or number of candidates that is not possible, or `recording` is none.
+            UsageError: a channel, style, beam or number of candidates that is not possible, or `recording` is
+                none.
         """
         settings = self.own_search(beam, candidates)
-        (heard,) = self._read(recording, channel)
+        self._bundle.check_style(style)
+        (heard,) = self._read(recording, channel, style)
         return self._captioned(heard, settings)
 
     def caption_waveform(
@@ -116,6 +121,7 @@ class Captioner:
         sample_rate: int,
         *,
         channel: int | None = None,
+        style: str | None = None,
         beam: int | None = None,
         candidates: int = 1,
     ) -> Caption:
@@ -123,16 +129,19 @@ class Captioner:
 
         Raises:
             AudioError: see `listen`.
-            UsageError: a sample rate, channel, beam or number of candidates that is not possible.
+            UsageError: a sample rate, channel, style, beam or number of candidates that is not possible.
         """
         settings = self.own_search(beam, candidates)
-        return self._captioned(_Heard(None, self._resampled(waveform, sample_rate, channel)), settings)
+        self._bundle.check_style(style)
+        audio = self._resampled(waveform, sample_rate, channel)
+        return self._captioned(_Heard(None, audio, style), settings)
 
     def caption_many(
         self,
         recordings: Iterable[Recording],
         *,
         channel: Channel = None,
+        style: str | None = None,
         beam: int | None = None,
         candidates: int = 1,
     ) -> Iterator[Caption | Failure]:
@@ -143,12 +152,13 @@ class Captioner:
         Args:
             recordings: as for `caption`.
             channel: as for `caption`; "each" gives a caption for every channel of a recording.
+            style: as for `caption`.
             beam: as for `caption`.
             candidates: as for `caption`.
 
         Raises:
-            UsageError: at the call, a channel, beam or number of candidates that is not possible, or one
-                recording alone.
+            UsageError: at the call, a channel, style, beam or number of candidates that is not possible, or
+                one recording alone.
         """
         if isinstance(recordings, str | bytes | bytearray | memoryview | os.PathLike) or hasattr(
             recordings, "read"
@@ -158,12 +168,22 @@ class Captioner:
             )
         channel = checked(channel)
         settings = self.own_search(beam, candidates)
+        self._bundle.check_style(style)
         limits = Limits(max(1, min(_CLIPS, _ROWS // settings.beam)), _SECONDS, 4 * _CLIPS)
-        read = (entry for recording in recordings for entry in self._read_or_failed(recording, channel))
+        read = (
+            entry for recording in recordings for entry in self._read_or_failed(recording, channel, style)
+        )
         batches = batched(read, _seconds, limits)
         return (result for batch in batches for result in self._all_captioned(batch, settings))
 
-    def listen(self, waveform: ArrayLike, sample_rate: int, *, channel: int | None = None) -> EncodedClip:
+    def listen(
+        self,
+        waveform: ArrayLike,
+        sample_rate: int,
+        *,
+        channel: int | None = None,
+        style: str | None = None,
+    ) -> EncodedClip:
         """Encode samples, once for any number of decodings.
 
         Args:
@@ -172,13 +192,14 @@ class Captioner:
                 divided by what their type can hold.
             sample_rate: Hz.
             channel: as for `caption`.
+            style: as for `caption`.
 
         Raises:
             AudioError: the waveform is no such array, empty, holds hardly a number, or is over
                 `LONGEST_SECONDS`.
-            UsageError: a sample rate or channel that is not possible.
+            UsageError: a sample rate, channel or style that is not possible.
         """
-        return self._bundle.listen([self._resampled(waveform, sample_rate, channel).waveform])[0]
+        return self._bundle.listen([self._resampled(waveform, sample_rate, channel).waveform], style)[0]
 
     def decode(
         self, clips: Sequence[EncodedClip], search: Search, rules: Sequence[Rule] = ()
@@ -240,23 +261,28 @@ class Captioner:
     def _resampled(self, waveform: ArrayLike, sample_rate: int, channel: int | None) -> Audio:
         return reading.from_array(waveform, sample_rate, self.manifest.sample_rate, LONGEST_SECONDS, channel)
 
-    def _read(self, recording: Recording, channel: Channel) -> list[_Heard]:
+    def _read(self, recording: Recording, channel: Channel, style: str | None) -> list[_Heard]:
         name, rate = name_of(recording), self.manifest.sample_rate
         if channel == "each":
-            return [_Heard(name, audio) for audio in reading.load_each(recording, rate, LONGEST_SECONDS)]
-        return [_Heard(name, reading.load(recording, rate, LONGEST_SECONDS, channel))]
+            each = reading.load_each(recording, rate, LONGEST_SECONDS)
+            return [_Heard(name, audio, style) for audio in each]
+        return [_Heard(name, reading.load(recording, rate, LONGEST_SECONDS, channel), style)]
 
-    def _read_or_failed(self, recording: Recording, channel: Channel) -> Sequence[_Heard | Failure]:
+    def _read_or_failed(
+        self, recording: Recording, channel: Channel, style: str | None
+    ) -> Sequence[_Heard | Failure]:
         try:
-            return self._read(recording, channel)
+            return self._read(recording, channel, style)
         except UsageError as error:
             return [Failure(f"{recording!r:.60}", str(error))]
         except OtoscribeError as error:
             return [Failure(name_of(recording), str(error))]
 
     def _captioned(self, heard: _Heard, settings: Search) -> Caption:
-        (clip,) = self._bundle.listen([heard.audio.waveform])
-        return _told(self.decode([clip], settings)[0], heard)
+        return _told(self.decode([self._encoded(heard)], settings)[0], heard)
+
+    def _encoded(self, heard: _Heard) -> EncodedClip:
+        return self._bundle.listen([heard.audio.waveform], heard.style)[0]
 
     def _all_captioned(
         self, batch: Sequence[_Heard | Failure], settings: Search
@@ -264,8 +290,8 @@ class Captioner:
         waiting = [entry for entry in batch if isinstance(entry, _Heard)]
         results: Iterator[Caption | Failure]
         try:
-            clips = [self._bundle.listen([heard.audio.waveform])[0] for heard in waiting]
-            results = map(_told, self.decode(clips, settings), waiting)
+            captions = self.decode([self._encoded(heard) for heard in waiting], settings)
+            results = map(_told, captions, waiting)
         except BundleError:
             # Alone, each needs less memory, and what fails does not take the others along.
             results = (self._captioned_or_failed(heard, settings) for heard in waiting)
