@@ -1,10 +1,12 @@
 """Recordings that are odd: what can be decoded is heard, and what is odd is said."""
 
+import io
 import struct
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -321,9 +323,7 @@ def test_levels_that_no_recording_should_have(tmp_path: Path) -> None:
 
 
 def test_several_tracks() -> None:
-    import av
-
-    out = __import__("io").BytesIO()
+    out = io.BytesIO()
     with av.open(out, "w", format="matroska") as container:
         streams = [container.add_stream("pcm_s16le", rate=16000, layout="mono") for _ in range(2)]
         frame = av.AudioFrame.from_ndarray(np.full((1, 16000), 8000, np.int16), format="s16", layout="mono")
@@ -333,7 +333,7 @@ def test_several_tracks() -> None:
     assert said(out.getvalue()) == "it holds 2 sound tracks, of which one is heard"
 
 
-def test_a_real_libsndfile_length_is_compared(tmp_path: Path) -> None:
+def test_what_only_libsndfile_knows_may_be_cut(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mat", noise(2, 8000), 8000, format="MAT5", subtype="PCM_16")
     content = path.read_bytes()
     (tmp_path / "cut.mat").write_bytes(content[: len(content) // 2])

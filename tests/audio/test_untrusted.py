@@ -194,7 +194,7 @@ def test_a_sparse_file_of_gigabytes(tmp_path: Path) -> None:
 
 
 def test_a_file_of_nothing_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ffmpeg, "_ALLOWANCE_OF_FRAMES", 1 << 17)
+    monkeypatch.setattr(ffmpeg, "_ALLOWANCE_OF_SOUND", 1 << 17)
     sound = encoded("mp3", noise(3, 16000))
     audio = reading.load(sound + bytes(1 << 21) + b"\1" * 5000, 16000)
     assert audio.seconds == pytest.approx(3, abs=0.2)

@@ -6,7 +6,7 @@ are RIFF, RF64 and BW64 (EBU Tech 3306, ITU-R BS.2088), Sony's Wave64, Apple's C
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from otoscribe.audio import joined
 from otoscribe.audio.headers import TAGS
@@ -127,10 +127,18 @@ def _layout(part: Part, head: bytes) -> _Layout | None:
 
 
 def _riff_chunk(part: Part, place: int) -> _Chunk | None:
+    return _iff_chunk(part, place, "little")
+
+
+def _aiff_chunk(part: Part, place: int) -> _Chunk | None:
+    return _iff_chunk(part, place, "big")
+
+
+def _iff_chunk(part: Part, place: int, order: Literal["little", "big"]) -> _Chunk | None:
     head = part.at(place, 8)
     if len(head) < 8:
         return None
-    size = int.from_bytes(head[4:], "little")
+    size = int.from_bytes(head[4:], order)
     return _Chunk(head[:4], size, place + 8, place + 8 + size + size % 2, place + 4)
 
 
@@ -148,14 +156,6 @@ def _caf_chunk(part: Part, place: int) -> _Chunk | None:
         return None
     size = int.from_bytes(head[4:], "big")
     return _Chunk(head[:4], size, place + 12, place + 12 + size, place + 4)
-
-
-def _aiff_chunk(part: Part, place: int) -> _Chunk | None:
-    head = part.at(place, 8)
-    if len(head) < 8:
-        return None
-    size = int.from_bytes(head[4:], "big")
-    return _Chunk(head[:4], size, place + 8, place + 8 + size + size % 2, place + 4)
 
 
 def _aiff_size(left: int) -> bytes:

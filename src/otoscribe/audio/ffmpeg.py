@@ -36,10 +36,10 @@ _BUFFER = 1 << 16
 _ALLOWANCE = 1 << 28
 """Bytes that FFmpeg may read on before there is sound (again): it might take hours over a file of nothing."""
 
-_ALLOWANCE_OF_FRAMES = 1 << 25
+_ALLOWANCE_OF_SOUND = 1 << 25
 """The same where nothing but sound belongs: there FFmpeg is slow, and keeps what it does not know."""
 
-_FRAMES = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac", "ogg")
+_ONLY_SOUND = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac", "ogg")
 """Formats of nothing but sound."""
 
 _SAMPLES = 1 << 18
@@ -133,7 +133,7 @@ def _sound(container: InputContainer, name: str, tally: Tally) -> AudioStream:
 
 def _frames(container: InputContainer, stream: AudioStream, part: Part, tally: Tally) -> Iterator[AudioFrame]:
     packets = container.demux(stream)
-    part.allowance = allowance = _ALLOWANCE_OF_FRAMES if container.format.name in _FRAMES else _ALLOWANCE
+    part.allowance = allowance = _ALLOWANCE_OF_SOUND if container.format.name in _ONLY_SOUND else _ALLOWANCE
     while True:
         try:
             packet = next(packets, None)

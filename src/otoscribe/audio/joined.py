@@ -56,7 +56,7 @@ def end(part: Part) -> int | None:
     """Return where an Ogg file or a film of QuickTime's kind ends, if it is one."""
     head = part.at(0, 8)
     if head[:4] == b"OggS":
-        return ogg.end(part)
+        return ogg.stream(part).end
     if head[4:] != b"ftyp":
         return None
     place = 0

@@ -30,34 +30,30 @@ def links(part: Part) -> Iterator[int]:
         beginning = bool(page.flags & _FIRST)
 
 
-def missing(part: Part) -> int:
-    """Return how many pages the numbers of the others leave out."""
+class Stream(NamedTuple):
+    """What the pages of a stream say."""
+
+    missing: int
+    """Pages that the numbers of the others leave out."""
+    is_finished: bool
+    """The last page is whole and marked as the last."""
+    end: int
+    """Where the last page ends."""
+
+
+def stream(part: Part) -> Stream:
+    """Walk through all pages of a stream."""
     numbers: dict[bytes, int] = {}
-    left_out = 0
-    for page in _pages(part):
-        if page.serial in numbers:
-            left_out += max(0, page.number - numbers[page.serial] - 1)
-        numbers[page.serial] = page.number
-    return left_out
-
-
-def is_finished(part: Part) -> bool:
-    """Tell whether the last page is whole and marked as the last."""
-    last = _last(part)
-    return last is not None and bool(last.flags & _LAST) and last.end <= part.size
-
-
-def end(part: Part) -> int:
-    """Return where the last page ends."""
-    last = _last(part)
-    return part.size if last is None else min(last.end, part.size)
-
-
-def _last(part: Part) -> _Page | None:
-    last = None
-    for last in _pages(part):  # noqa: B007
-        pass
-    return last
+    missing = 0
+    last: _Page | None = None
+    for last in _pages(part):
+        if last.serial in numbers:
+            missing += max(0, last.number - numbers[last.serial] - 1)
+        numbers[last.serial] = last.number
+    if last is None:
+        return Stream(0, False, part.size)
+    is_finished = bool(last.flags & _LAST) and last.end <= part.size
+    return Stream(missing, is_finished, min(last.end, part.size))
 
 
 def _pages(part: Part) -> Iterator[_Page]:

@@ -207,9 +207,10 @@ class Tally:
             self.notes.add(f"it holds {heard} of the {said} that its header announces")
 
     def _check_pages(self, part: Part) -> None:
-        if missing := ogg.missing(part):
-            self.notes.add(f"{missing} of its pages are missing")
-        if not ogg.is_finished(part):
+        stream = ogg.stream(part)
+        if stream.missing:
+            self.notes.add(f"{stream.missing} of its pages are missing")
+        if not stream.is_finished:
             self.notes.add("the end of its stream is not marked, so its end may be missing")
 
     def _say_what_is_broken(self, kind: str) -> None:
