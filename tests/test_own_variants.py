@@ -218,6 +218,19 @@ BROKEN = {
         "class Mine(Pairs):\n    def forward(self, f, m): return AdapterOutput(*super().forward(f, m)[:2])",
         "sources, as its places are not the frames",
     ),
+    "support without salience": (
+        "adapter",
+        "class Mine(Pairs):\n    def forward(self, f, m):\n"
+        "        return AdapterOutput(*super().forward(f, m)[:3], torch.zeros(len(f), 521))",
+        r"salience \[2, sounds, 521\] beside support; it gives NoneType",
+    ),
+    "salience of other classes": (
+        "adapter",
+        "class Mine(Pairs):\n    def forward(self, f, m):\n"
+        "        known = torch.zeros(len(f), 521), torch.zeros(len(f), 3, 520)\n"
+        "        return AdapterOutput(*super().forward(f, m)[:3], *known)",
+        r"salience \[2, sounds, 521\] beside support; it gives float32 \[2, 3, 520\]",
+    ),
     "words of another shape": (
         "words",
         "class Mine(Letters):\n    def forward(self, h): return super().forward(h)[..., :3]",

@@ -7,6 +7,7 @@ killed goes on from its last epoch:
     hear         what the encoder shows of real recordings
     measure      the classes' background, what explains what, how strong labels are
     learn        adapter, words and decoder, a run of `otoscribe.train.trainer`
+    confidence   how likely a caption is true
     export       the bundle
     evaluate     captions of the reported recordings beside the baselines, for the card
     ship         the bundle inside the package; not of the free model
@@ -23,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from otoscribe.listen.captioner import BUNDLED
+from otoscribe.bundle.manifest import Signs
+from otoscribe.listen.captioner import BUNDLED, Captioner
 from otoscribe.model.adapters.evidence import CLASSES, EvidenceSettings
 from otoscribe.model.caption_model import CaptionModel, ModelSettings
 from otoscribe.model.decoder import DecoderSettings
@@ -38,7 +40,7 @@ from otoscribe.train.history import Epoch
 from otoscribe.train.run import load_run
 from otoscribe.train.settings import DataSettings, ExperimentSettings, TrainingSettings
 from otoscribe.train.trainer import Experiment, RuntimeSettings, train
-from recipes.bundled import card, corpus, evaluate, examples, invention, lexicon, report
+from recipes.bundled import card, confidence, corpus, evaluate, examples, invention, lexicon, report
 from recipes.bundled.channel import Channel
 from recipes.bundled.composed import Composer, sayings
 from recipes.bundled.examples import BRIEF, DETAILED, Example
@@ -46,7 +48,7 @@ from recipes.bundled.learn import Mix, Scenes, fingerprint
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.measure import Measured, buffers_of, measure
 from recipes.bundled.recordings import encoder_outputs
-from recipes.bundled.relations import Relations
+from recipes.bundled.relations import Relations, families
 
 NAME, FREE_NAME = "otoscribe-small-2", "otoscribe-free-1"
 MODEL = ModelSettings(
@@ -60,8 +62,8 @@ TRAINING = TrainingSettings(
     learning_rate=2.5e-3,
     beta2=0.98,
     batch_pairs=256,
-    maximum_epochs=20,
-    patience=20,
+    maximum_epochs=15,
+    patience=15,
     minimum_count=5,
     warmup_steps=200,
     schedule="cosine",
@@ -129,13 +131,16 @@ class Recipe:
         run = train(experiment, self.work / "runs", self.runtime, self.epoch)
         model = load_run(run)[0]
         self.choose(model, experiment.vocabulary, held_out, measured, relations)
+        weights = self.confidence(model, experiment, measured, relations)
         name = FREE_NAME if self.free else NAME
-        draft = self.export(run, name, None)
+        draft = self.export(run, name, weights, None)
         judge = report.Judge(self.data, heard, relations, measured, self.lexicon("lexicon of all", clips))
         table = report.table(judge, draft, self.written(clips, lexis), held_out)
-        self.log(f"evaluate:\n{table}")
-        text = card.text(self.free, training, held_out, experiment.settings, run / "log.csv", table)
-        bundle = self.export(run, name, text)
+        reliability = judge.reliability(Captioner(draft))
+        self.log(f"evaluate:\n{table}\n{reliability}")
+        log = run / "log.csv"
+        text = card.text(self.free, training, held_out, experiment.settings, log, table, reliability)
+        bundle = self.export(run, name, weights, text)
         if not self.free:
             self.ship(bundle)
 
@@ -239,11 +244,24 @@ class Recipe:
             score = evaluate.through_channel(model, vocabulary, held_out, Channel(measured), search)
             self.log(f"choose: {name}: CIDEr-D {score:.3f} of held-out labels through the channel")
 
-    def export(self, run: Path, name: str, card: str | None) -> Path:
+    def confidence(
+        self, model: CaptionModel, experiment: Experiment, measured: Measured, relations: Relations
+    ) -> Signs:
+        """Fit what makes a confidence of a caption's signs."""
+        assert isinstance(experiment.training, Scenes)
+        names = evaluate.names_of(families(relations, measured.alike.double().numpy()))
+        composer, channel = experiment.training.composer, experiment.training.channel
+        weights = confidence.fit(model, experiment.vocabulary, composer, channel, names, SEARCH)
+        self.log(f"confidence: {weights}")
+        return weights
+
+    def export(self, run: Path, name: str, weights: Signs, card: str | None) -> Path:
         """Export the run as a bundle with a card."""
         bundle = self.work / name
         shutil.rmtree(bundle, ignore_errors=True)
-        difference = export(run, bundle, search=SEARCH, card=card, float16=True, weights=self.weights)
+        difference = export(
+            run, bundle, search=SEARCH, confidence=weights, card=card, float16=True, weights=self.weights
+        )
         self.log(f"export: log-probabilities differ by {difference:.1e}")
         return bundle
 

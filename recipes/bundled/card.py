@@ -28,6 +28,7 @@ def text(
     settings: ExperimentSettings,
     log: Path,
     table: str,
+    reliability: str,
 ) -> str:
     """Return the card.
 
@@ -38,6 +39,7 @@ def text(
         settings: of the run.
         log: the run's log.csv.
         table: how good the captions are.
+        reliability: how often they name what is to be heard, by their confidence.
     """
     history = read_log(log)
     best = best_epoch(history)
@@ -54,6 +56,7 @@ def text(
         "HELD_OUT": str(len({example.clip for example in held_out})),
         "NAME": "otoscribe-free-1" if free else "otoscribe-small-2",
         "TABLE": table,
+        "RELIABILITY": reliability,
     }
     filled = (Path(__file__).parent / "card.md").read_text(encoding="utf-8")
     for _ in range(2):  # what is filled in has places of its own

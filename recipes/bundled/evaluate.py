@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from otoscribe.listen.grounded import Ground, grounded_search
 from otoscribe.metrics.cider import CiderD
 from otoscribe.model.adapters.evidence import CLASSES, PITCHES, Evidence, EvidenceMemory, evidence_of
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.torch_stepper import TorchStepper
-from otoscribe.search.beam import search
+from otoscribe.search.beam import Hypothesis
 from otoscribe.search.options import Search
 from otoscribe.text.phrase_book import phrase_book
 from otoscribe.text.vocabulary import Vocabulary, words_of
@@ -51,18 +52,30 @@ def evidence_in(features: Sequence[Tensor]) -> Evidence:
     return Evidence(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
 
 
+def found(
+    model: CaptionModel, vocabulary: Vocabulary, evidence: Evidence, settings: Search, style: int = BRIEF
+) -> list[tuple[Hypothesis, Ground]]:
+    """Return the best caption of clips of which it is known what is heard, and what speaks for it."""
+    adapter = model.adapter
+    assert isinstance(adapter, EvidenceMemory)
+    best = []
+    for part in _parts(evidence):
+        with torch.inference_mode():
+            stepper = TorchStepper(model, *memory_of(model, part, torch.full((len(part.strength),), style)))
+            support = adapter.support(part.strength)
+            salience = adapter.salience(*adapter.select(part.strength))
+        grounds = list(map(Ground, support.numpy(), salience.numpy()))
+        hypotheses = grounded_search(stepper, grounds, vocabulary, settings)
+        best += [(kept[0], ground) for kept, ground in zip(hypotheses, grounds, strict=True)]
+    return best
+
+
 def captions(
     model: CaptionModel, vocabulary: Vocabulary, evidence: Evidence, settings: Search, style: int = BRIEF
 ) -> list[str]:
     """Caption clips of which it is known what is heard."""
-    texts = []
-    for part in _parts(evidence):
-        with torch.inference_mode():
-            memory = memory_of(model, part, torch.full((len(part.strength),), style))
-        texts += [
-            vocabulary.decode(found[0].tokens) for found in search(TorchStepper(model, *memory), settings)
-        ]
-    return texts
+    best = found(model, vocabulary, evidence, settings, style)
+    return [vocabulary.decode(hypothesis.tokens) for hypothesis, _ in best]
 
 
 def _parts(evidence: Evidence) -> Iterator[Evidence]:
@@ -112,18 +125,25 @@ def unnamed_alone(
         voices=torch.zeros(CLASSES, PITCHES),
     )
     texts = captions(model, vocabulary, alone, Search(beam=1, maximum_words=20))
-    book = phrase_book()
+    names = names_of(families(relations, measured.alike.double().numpy()))
+    return {
+        phrase_book()[sound].name: text
+        for sound, text in enumerate(texts)
+        if not names[sound] & set(words_of(text))
+    }
+
+
+def names_of(related: NDArray[np.bool_]) -> list[set[str]]:
+    """Return for each class the words by which it is named, its relatives' too.
+
+    Args:
+        related: from `relations.families`.
+    """
     words = [
         set(words_of(" ".join((sound.name, *sound.captions, sound.sustained, sound.abrupt)))) - EMPTY_WORDS
-        for sound in book
+        for sound in phrase_book()
     ]
-    related = families(relations, measured.alike.double().numpy())
-    missed = {}
-    for sound, text in enumerate(texts):
-        known = set[str]().union(*(words[relative] for relative in np.flatnonzero(related[sound])))
-        if not known & set(words_of(text)):
-            missed[book[sound].name] = text
-    return missed
+    return [set[str]().union(*(words[relative] for relative in np.flatnonzero(row))) for row in related]
 
 
 def cider(pairs: Sequence[Pair], texts: Sequence[str]) -> tuple[float, float]:

@@ -33,11 +33,16 @@ WORDS = {
 """Each kind's stems, as a regular expression."""
 
 
+def is_named(kind: str, caption: str) -> bool:
+    """Tell whether a caption names a kind."""
+    return re.search(WORDS[kind], caption) is not None
+
+
 def shares_named(kinds: Sequence[str], captions: Sequence[str]) -> dict[str, float]:
     """Return the share of each kind's captions that name it, kinds a to z."""
     hits: dict[str, list[bool]] = defaultdict(list)
     for kind, caption in zip(kinds, captions, strict=True):
-        hits[kind].append(re.search(WORDS[kind], caption) is not None)
+        hits[kind].append(is_named(kind, caption))
     return {kind: sum(found) / len(found) for kind, found in sorted(hits.items())}
 
 

@@ -8,16 +8,17 @@ from torch import Tensor
 
 from otoscribe.errors import BundleError
 from otoscribe.listen.captioner import Captioner
+from otoscribe.listen.results import Caption as Result
 from otoscribe.listen.results import Failure
 from otoscribe.model.adapters.evidence import CLASSES, PITCHES, EvidenceMemory, EvidenceSettings
 from otoscribe.text.vocabulary import words_of
-from recipes.bundled import corpus, evaluate
+from recipes.bundled import confidence, corpus, evaluate
 from recipes.bundled.corpus import Pair, Part, Sound
 from recipes.bundled.examples import BRIEF, Example
 from recipes.bundled.invention import invented
 from recipes.bundled.lexicon import Lexicon
 from recipes.bundled.measure import Measured, buffers_of, strengths
-from recipes.bundled.naming import mean_named
+from recipes.bundled.naming import is_named, mean_named
 from recipes.bundled.relations import Relations
 
 Caption = Callable[[Sequence[Path]], list[str]]
@@ -85,15 +86,27 @@ class Judge:
         false = invented(texts, strength, self.lexis, self.relations, self.measured)
         return f"{np.mean(false):.3f}"
 
+    def reliability(self, captioner: Captioner) -> str:
+        """Return how often captions name the kind of a recording, by their confidence."""
+        sounds = [*self.esc10, *self.urbansound8k]
+        results = written(captioner, [sound.path for sound in sounds])
+        true = [is_named(sound.kind, result.caption) for sound, result in zip(sounds, results, strict=True)]
+        return confidence.reliability([result.confidence for result in results], true)
 
-def captioned(captioner: Captioner, paths: Sequence[Path]) -> list[str]:
+
+def written(captioner: Captioner, paths: Sequence[Path]) -> list[Result]:
     """Caption recordings, all of which must be readable."""
-    texts = []
+    results = []
     for result in captioner.caption_many(paths):
         if isinstance(result, Failure):
             raise BundleError(result.message)
-        texts.append(result.caption)
-    return texts
+        results.append(result)
+    return results
+
+
+def captioned(captioner: Captioner, paths: Sequence[Path]) -> list[str]:
+    """Return the captions of recordings, all of which must be readable."""
+    return [result.caption for result in written(captioner, paths)]
 
 
 def table(judge: Judge, bundle: Path, training: Sequence[Example], held_out: Sequence[Example]) -> str:

@@ -38,7 +38,7 @@ def real(memory: Tensor, mask: Tensor | None, row: int) -> Tensor:
 
 
 def test_memory_has_the_promised_width_and_a_mask_of_its_frames(adapter: Adapter) -> None:
-    memory, mask, sources, _ = adapter(*batch(clips(adapter), 0.0))
+    memory, mask, sources, *_ = adapter(*batch(clips(adapter), 0.0))
     assert memory.dtype == torch.float32
     assert memory.shape[0] == len(FRAMES)
     assert memory.shape[2] == adapter.width
@@ -52,7 +52,7 @@ def test_memory_has_the_promised_width_and_a_mask_of_its_frames(adapter: Adapter
 
 def test_sources_are_shares_of_real_frames(adapter: Adapter) -> None:
     features, frames = batch(clips(adapter), 0.5)
-    memory, mask, sources, _ = adapter(features, frames)
+    memory, mask, sources, *_ = adapter(features, frames)
     if sources is None:
         return
     assert sources.shape == (*memory.shape[:2], features.shape[1])
@@ -61,7 +61,7 @@ def test_sources_are_shares_of_real_frames(adapter: Adapter) -> None:
     total = sources.sum(-1)
     assert (((total - 1).abs() < 1e-5) | (total == 0)).all()
     for row, clip in enumerate(clips(adapter)):
-        _, alone_mask, alone_sources, _ = adapter(clip[None], None)
+        _, alone_mask, alone_sources, *_ = adapter(clip[None], None)
         torch.testing.assert_close(
             real(sources, mask, row)[:, : len(clip)], real(alone_sources, alone_mask, 0)
         )

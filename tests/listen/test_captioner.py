@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import otoscribe
+from otoscribe.bundle.bundle import EncodedClip
 from otoscribe.errors import AudioError, BundleError, UsageError
 from otoscribe.listen import captioner as module
 from otoscribe.listen.captioner import Captioner
 from otoscribe.listen.results import Caption, Failure
 from otoscribe.listen.support import unsupported
+from otoscribe.search.options import Search
 from otoscribe.search.rules import Never
-from otoscribe.text.phrase_book import CLASSES
+from otoscribe.text.phrase_book import CLASSES, phrase_book
 from support.tiny_bundle import write_tiny_bundle
 
 
@@ -372,21 +374,62 @@ def test_listening_needs_nothing_of_the_learning_half(tiny: Path, recordings: li
     assert done.stdout.count("confidence") == 2
 
 
+def known(clip: EncodedClip, support: float, **salient: float) -> EncodedClip:
+    """Return a clip of which all sounds are as much heard, and some should be named."""
+    names = [sound.name for sound in phrase_book()]
+    salience = np.zeros((3, CLASSES), np.float32)
+    for row, (name, worth) in enumerate(salient.items()):
+        salience[row, names.index(name)] = worth
+    return replace(clip, support=np.full(CLASSES, support, np.float32), salience=salience)
+
+
 def test_what_speaks_of_sounds_that_are_not_heard_stands_behind_the_rest(captioner: Captioner) -> None:
     clip = captioner.listen(np.sin(np.arange(16000) / 3.0), 8000)
     search = captioner.own_search(beam=8, candidates=8)
     (plain,) = captioner.decode([clip], search)
-    (heard,) = captioner.decode([replace(clip, support=np.ones(CLASSES, np.float32))], search)
-    assert same(plain, heard)
-    nothing = np.full(CLASSES, -1.0, np.float32)
-    (unheard,) = captioner.decode([replace(clip, support=nothing)], search)
-    counts = [unsupported(one.caption.split(), nothing) for one in unheard.candidates]
-    assert {one.caption for one in unheard.candidates} == {one.caption for one in plain.candidates}
+    (heard,) = captioner.decode([known(clip, 1.0)], search)
+    assert heard.caption == plain.caption
+    unheard = known(clip, -1.0)
+    assert unheard.support is not None
+    (found,) = captioner.decode([unheard], search)
+    counts = [unsupported(one.caption.split(), unheard.support) for one in found.candidates]
     assert counts[0] <= min(counts) + 1
-    assert [one.caption for one in unheard.candidates] != [one.caption for one in plain.candidates]
+    assert [one.caption for one in found.candidates] != [one.caption for one in heard.candidates]
     # One candidate is the best of all that were found, not only of itself.
-    (best,) = captioner.decode([replace(clip, support=nothing)], captioner.own_search(beam=8))
-    assert best.caption == unheard.caption
+    (best,) = captioner.decode([unheard], captioner.own_search(beam=8))
+    assert best.caption == found.caption
+
+
+def test_what_stands_out_is_named(captioner: Captioner) -> None:
+    clip = captioner.listen(np.sin(np.arange(16000) / 3.0), 8000)
+    search = Search(beam=60, minimum_words=3, maximum_words=6, length_normalisation=1.0)
+    (plain,) = captioner.decode([clip], search)
+    missing = next(word for word in ("rain", "clock", "dog") if word not in plain.caption.split())
+    (named,) = captioner.decode([known(clip, 1.0, **{missing.capitalize(): 2.0})], search)
+    assert missing in named.caption.split()
+
+
+def test_confidence_is_a_chance_where_the_model_knows_of_sounds(tmp_path: Path) -> None:
+    folder = write_tiny_bundle(tmp_path / "tiny")
+    words_only = Captioner(folder)
+    clip = words_only.listen(np.sin(np.arange(16000) / 3.0), 8000)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["confidence"] = [0.3, 1.0, 0.5, 0.25, 0.0, -2.0]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    captioner = Captioner(folder)
+    search = Search(beam=1, minimum_words=11, maximum_words=11)
+    heard, unheard = (captioner.decode([known(clip, support)], search)[0] for support in (1.0, -1.0))
+    tokens = len(heard.candidates[0].words) + 1
+    log_odds = 0.3 + heard.log_probability / tokens
+    assert heard.confidence == pytest.approx(1 / (1 + math.exp(-log_odds)))
+    assert unheard.confidence < heard.confidence
+    # Of a clip of which nothing is known, the words alone tell.
+    (plain,) = captioner.decode([clip], search)
+    assert plain.confidence == pytest.approx(math.exp(plain.log_probability / tokens))
+    manifest["confidence"] = [1.0, 2.0]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="not valid at 'confidence"):
+        Captioner(folder)
 
 
 def test_styles() -> None:

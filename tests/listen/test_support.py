@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from otoscribe.listen.support import NO_NAMES, unsupported
+from otoscribe.listen.support import NO_NAMES, named, unsupported
 from otoscribe.text.phrase_book import CLASSES, phrase_book
 from otoscribe.text.vocabulary import words_of
 
@@ -46,6 +46,31 @@ def test_what_every_class_is_called_has_support_where_it_is_heard() -> None:
     for sound in phrase_book():
         for phrase in sound.captions:
             assert unsupported(words_of(phrase), support(sound.name)) == 0, phrase
+
+
+def test_words_name_the_sounds_that_stand_out() -> None:
+    salience = np.zeros((2, CLASSES), np.float32)
+    salience[0, [NAMES.index("Bark"), NAMES.index("Dog")]] = 2.0
+    salience[1, NAMES.index("Rain")] = 0.5
+    assert named(words_of("a dog is barking"), salience) == 2.0
+    assert named(words_of("a dog barks as rain falls"), salience) == 2.5
+    assert named(words_of("a man is there"), salience) == 0.0
+    assert named([], salience) == 0.0
+
+
+def test_every_class_is_named_by_its_phrases() -> None:
+    for number, sound in enumerate(phrase_book()):
+        salience = np.zeros((1, CLASSES), np.float32)
+        salience[0, number] = 1.0
+        words = words_of(" ".join((sound.name, *sound.captions)))
+        assert named(words, salience) == 1.0 or not set(words) - NO_NAMES, sound.name
+
+
+def test_what_many_sounds_are_called_is_never_false() -> None:
+    assert unsupported(words_of("music"), support()) == 0
+    music = np.zeros((1, CLASSES), np.float32)
+    music[0, NAMES.index("Music")] = 1.0
+    assert named(["music"], music) == 1.0
 
 
 def test_most_classes_can_be_told_unheard() -> None:

@@ -20,7 +20,7 @@ from otoscribe.train.history import Epoch, read_log
 from otoscribe.train.run import load_run
 from otoscribe.train.settings import DataSettings, ExperimentSettings, TrainingSettings
 from otoscribe.train.trainer import Experiment, RuntimeSettings, train
-from recipes.bundled import card, corpus, examples, invention, lexicon, naming
+from recipes.bundled import card, confidence, corpus, evaluate, examples, invention, lexicon, naming
 from recipes.bundled.__main__ import TRAINING
 from recipes.bundled.channel import MOST, SILENCE, Channel
 from recipes.bundled.composed import Composer, sayings
@@ -632,6 +632,35 @@ def test_a_sound_is_invented_if_neither_it_nor_a_relative_is_heard(lexis: Lexico
     assert quiet == [False]
 
 
+def test_a_class_is_named_by_its_own_and_its_relatives_phrases() -> None:
+    related = np.eye(CLASSES, dtype=bool)
+    related[DOG + 1, DOG] = True
+    names = evaluate.names_of(related)
+    assert "dog" in names[DOG + 1]
+    assert "rain" in names[RAIN]
+    assert "rain" not in names[DOG + 1]
+    assert not {"a", "the", "someone"} & names[RAIN]
+
+
+def test_confidence_recovers_what_was_planted() -> None:
+    random = np.random.default_rng(0)
+    signs = np.concatenate([np.ones((20_000, 1)), random.standard_normal((20_000, 5))], axis=1)
+    planted = np.array([1.0, 2.0, 0.5, 0.0, -1.0, -0.5])
+    true = random.random(20_000) < 1.0 / (1.0 + np.exp(-signs @ planted))
+    assert confidence.regression(signs, true.astype(float)) == pytest.approx(planted, abs=0.1)
+
+
+def test_reliability_compares_what_was_told_with_what_was() -> None:
+    told = [chance for chance in (0.1, 0.3, 0.5, 0.7, 0.9) for _ in range(20)]
+    was = [place < named for named in (2, 6, 10, 14, 8) for place in range(20)]
+    text = confidence.reliability(told, was)
+    assert "| 0.30 to 0.30 | 20 | 0.30 | 0.30 |" in text
+    assert "| 0.90 to 0.90 | 20 | 0.90 | 0.40 |" in text
+    assert text.endswith("Expected calibration error: 0.100.")
+    perfect = confidence.reliability([1.0] * 10, [True] * 10)
+    assert perfect.endswith("Expected calibration error: 0.000.")
+
+
 @pytest.mark.parametrize("free", [False, True])
 def test_the_card_states_terms_and_figures_of_its_run(tmp_path: Path, free: bool) -> None:
     (tmp_path / "log.csv").write_text(
@@ -644,6 +673,7 @@ def test_the_card_states_terms_and_figures_of_its_run(tmp_path: Path, free: bool
         settings=ExperimentSettings(model=MODEL, training=TrainingSettings(learning_rate=0.0125)),
         log=tmp_path / "log.csv",
         table="| the table |",
+        reliability="| the diagram |",
     )
     assert "@" not in text
     for words in (
@@ -652,6 +682,7 @@ def test_the_card_states_terms_and_figures_of_its_run(tmp_path: Path, free: bool
         '"learning_rate": 0.0125',
         "captions of 1 clips of AudioCaps' validation split",
         "| the table |",
+        "| the diagram |",
     ):
         assert words in text
     theirs = ("training split, 1,234 (Kim", "development split, 56 (Drossos", "non-commercial use only")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from otoscribe.errors import BundleError, UsageError
 from otoscribe.search.beam import Hypothesis, search
 from otoscribe.search.options import Search
-from otoscribe.search.rules import Must, Never
+from otoscribe.search.rules import AnyOf, Must, Never
 from otoscribe.text.vocabulary import END
 from support.table_stepper import Prefix, TableStepper, random_table
 
@@ -236,6 +236,7 @@ def test_further_rules_forbid_what_they_say() -> None:
     assert search(stepper, plain)[0][0].tokens == (4,)
     assert search(stepper, plain, [Never((4,))])[0][0].tokens == (5,)
     assert search(stepper, plain, [Must((6, 5), by=3)])[0][0].tokens == (4, 5, 6)
+    assert search(stepper, plain, [AnyOf((5, 6))])[0][0].tokens == (5,)
     # What must be said and never can be is given up.
     assert search(stepper, plain, [Must((6,), by=2), Never((6,))])[0][0].tokens == (4,)
 
@@ -246,6 +247,16 @@ def test_what_must_be_said_is_said(words: list[int], seed: int) -> None:
     for rule in (Must(tuple(words), by=len(words)), Must(tuple(words), by=6)):
         [[found]] = search(TableStepper(random_table(seed, 10), [0]), chosen, [rule])
         assert set(words) <= set(found.tokens[: rule.by])
+
+
+@given(st.lists(st.integers(4, 9), min_size=1, max_size=3, unique=True), seeds)
+def test_any_of_some_words_is_said_where_there_is_time(words: list[int], seed: int) -> None:
+    chosen = Search(beam=60, candidates=60, maximum_words=2)
+    table = random_table(seed, 10)
+    [found] = search(TableStepper(table, [0]), chosen, [AnyOf(tuple(words))])
+    [every] = search(TableStepper(table, [0]), chosen)
+    said = [one.tokens for one in every if set(words) & set(one.tokens) or len(one.tokens) == 2]
+    assert [one.tokens for one in found] == said
 
 
 def test_no_clips_give_no_captions() -> None:
@@ -286,7 +297,15 @@ def test_impossible_settings_are_refused(values: dict[str, Any], message: str) -
 
 @pytest.mark.parametrize(
     "rule",
-    [Never((-1,)), Never((10,)), Never(("dog",)), Must((3,), by=3), Must((-1,), by=3), Must((10,), by=3)],
+    [
+        Never((-1,)),
+        Never((10,)),
+        Never(("dog",)),
+        Must((3,), by=3),
+        Must((-1,), by=3),
+        Must((10,), by=3),
+        AnyOf((10,)),
+    ],
 )
 def test_rules_name_words_that_there_are(rule: Any) -> None:
     with pytest.raises(UsageError, match=r"names words by their ids, from [04] to 9, not"):

@@ -39,6 +39,9 @@ class EncodedClip:
     """[places, frames]: which frames of the encoder each place comes from; None: a frame each, in order."""
     support: NDArray[np.float32] | None = None
     """[classes]: how far each class of the phrase book is heard, below 0 where it is not; None: not known."""
+    salience: NDArray[np.float32] | None = None
+    """[sounds, classes]: how much a caption should name each of the sounds with most evidence, at every class
+    by whose words it is named, else 0; None where support is."""
 
     @property
     def places(self) -> int:
@@ -118,7 +121,7 @@ class Bundle:
         styles = self.manifest.styles
         found = self.listener.run({"waveforms": np.stack(waveforms)})
         keys, values, mask = found["memory_keys"], found["memory_values"], found["memory_mask"]
-        sources, support = found.get("sources"), found.get("support")
+        sources, support, salience = (found.get(name) for name in ("sources", "support", "salience"))
         if keys.shape != values.shape or mask.shape != keys.shape[1:3] or not mask.any(axis=1).all():
             raise BundleError(f"The model's listen.onnx gave a memory of the shape {keys.shape}. {AGAIN}")
         if style is not None:
@@ -131,6 +134,7 @@ class Bundle:
                 values=values[:, clip, mask[clip]],
                 sources=None if sources is None else sources[clip, mask[clip]],
                 support=None if support is None else support[clip],
+                salience=None if salience is None else salience[clip],
             )
             for clip, waveform in enumerate(waveforms)
         ]

@@ -59,12 +59,14 @@ LISTEN = Graph(
         *CACHE[2:],
         Port("sources", "float", ("clips", "places", "frames")),
         Port("support", "float", ("clips", "classes")),
+        Port("salience", "float", ("clips", "sounds", "classes")),
     ),
-    optional=frozenset({"sources", "support"}),
+    optional=frozenset({"sources", "support", "salience"}),
 )
 """Equally long waveforms → keys and values of every decoder block's cross-attention; which places are real;
-where a place of the memory is not just the frame of that number, which frames it comes from; and how far each
-class of the phrase book is heard, below 0 where it is not."""
+where a place of the memory is not just the frame of that number, which frames it comes from; how far each
+class of the phrase book is heard, below 0 where it is not; and how much a caption should name each of the
+sounds with most evidence, at every class by whose words it is named, else 0."""
 
 STEP = Graph(
     inputs=(Port("history", "int64", ("clips", "beam", "time")), *CACHE),

@@ -26,6 +26,10 @@ _MANIFEST_BYTES = 1 << 20
 AGAIN = "Copy, download or export the model again."
 
 
+Signs = tuple[float, float, float, float, float, float]
+"""One number for every sign that a caption is true."""
+
+
 class StoredFile(Frozen):
     """What a file of the bundle must be."""
 
@@ -48,6 +52,9 @@ class Manifest(Frozen):
     styles: Annotated[tuple[str, ...], Field(strict=False)] = ()  # JSON knows lists only
     """Ways of writing, which the first places of the memory stand for; the first is the model's unless asked
     otherwise. Empty: it has one way only."""
+    confidence: Annotated[Signs | None, Field(strict=False)] = None
+    """Weights of the log-odds that a caption names a sound which is there, by the signs of it that
+    `listen.grounded.Ground` tells; None: the model knows of words only."""
     settings: dict[str, Any]
     """How the model was made, for information."""
     files: dict[str, StoredFile]
@@ -63,6 +70,7 @@ def write_manifest(
     search: Decoding,
     settings: Mapping[str, Any],
     styles: Sequence[str] = (),
+    confidence: Signs | None = None,
 ) -> Manifest:
     """Write manifest.json for the files in `folder`, which are complete by now; see `Manifest`.
 
@@ -82,6 +90,7 @@ def write_manifest(
         "frame_seconds": frame_seconds,
         "search": search.model_dump(include=set(Decoding.model_fields)),
         **({"styles": list(styles)} if styles else {}),
+        **({"confidence": list(confidence)} if confidence else {}),
         "settings": dict(settings),
         "files": stored,
     }

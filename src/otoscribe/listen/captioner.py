@@ -19,8 +19,8 @@ from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
 from otoscribe.bundle.session import NO_MEMORY
 from otoscribe.errors import BundleError, OtoscribeError, UsageError
 from otoscribe.listen.batching import Limits, batched
+from otoscribe.listen.grounded import Ground, chance, grounded_search
 from otoscribe.listen.results import Candidate, Caption, Failure
-from otoscribe.listen.support import unsupported
 from otoscribe.search.beam import Hypothesis
 from otoscribe.search.beam import search as search_captions
 from otoscribe.search.options import Search
@@ -41,9 +41,6 @@ _SECONDS = 600
 
 _ROWS = 256
 """Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
-
-UNSUPPORTED = 0.5
-"""What a word without support takes from a caption's score, see `search.beam.Hypothesis.score`."""
 
 
 @dataclass(frozen=True)
@@ -214,10 +211,8 @@ class Captioner:
         Raises:
             BundleError: memory runs out, or the model gives no caption any probability.
         """
-        known = any(clip.support is not None for clip in clips)
-        every = search.model_copy(update={"candidates": search.beam}) if known else search
         try:
-            found = search_captions(OnnxStepper(self._bundle, clips), every, rules)
+            found = self._search(clips, search, rules)
         except MemoryError as error:
             raise BundleError(NO_MEMORY) from error
         if not all(found):
@@ -226,7 +221,7 @@ class Captioner:
             Caption(
                 None,
                 clip.seconds,
-                tuple(map(self._candidate, self._supported(hypotheses, clip)[: search.candidates])),
+                tuple(self._candidate(hypothesis, clip) for hypothesis in hypotheses),
             )
             for clip, hypotheses in zip(clips, found, strict=True)
         ]
@@ -305,28 +300,30 @@ class Captioner:
             # It speaks of the model, not of what the model was given.
             return Failure(heard.file, f"{heard.file or 'The recording'} got no caption. {error}")
 
-    def _supported(self, hypotheses: Sequence[Hypothesis], clip: EncodedClip) -> Sequence[Hypothesis]:
-        """Put hypotheses that speak of what is not heard behind others, where that is known."""
-        support = clip.support
-        if support is None:
-            return hypotheses
-        words = self._bundle.vocabulary.words
+    def _search(
+        self, clips: Sequence[EncodedClip], settings: Search, rules: Sequence[Rule]
+    ) -> list[list[Hypothesis]]:
+        stepper = OnnxStepper(self._bundle, clips)
+        grounds = [ground for clip in clips if (ground := Ground.of(clip)) is not None]
+        if len(grounds) < len(clips):
+            return search_captions(stepper, settings, rules)
+        return grounded_search(stepper, grounds, self._bundle.vocabulary, settings, rules)
 
-        def rank(hypothesis: Hypothesis) -> float:
-            said = (words[token] for token in hypothesis.tokens)
-            return UNSUPPORTED * unsupported(said, support) - hypothesis.score
-
-        return sorted(hypotheses, key=rank)
-
-    def _candidate(self, hypothesis: Hypothesis) -> Candidate:
+    def _candidate(self, hypothesis: Hypothesis, clip: EncodedClip) -> Candidate:
         vocabulary = self._bundle.vocabulary
         words = [vocabulary.words[token] for token in hypothesis.tokens]
         # The end is the last of the tokens' probabilities; it counts for the confidence and is no word.
         parts = hypothesis.token_log_probabilities
+        mean = hypothesis.log_probability / len(parts)
+        ground, weights = Ground.of(clip), self.manifest.confidence
+        if ground is None or weights is None:
+            confidence = math.exp(mean)
+        else:
+            confidence = chance(weights, ground.signs(words, mean))
         return Candidate(
             caption=vocabulary.decode(hypothesis.tokens),
             log_probability=hypothesis.log_probability,
-            confidence=math.exp(hypothesis.log_probability / len(parts)),
+            confidence=confidence,
             words=tuple((word, math.exp(part)) for word, part in zip(words, parts, strict=False)),
         )
 

@@ -1,12 +1,12 @@
-"""Which words of a caption have no support: they name sounds, none of which is heard.
+"""What the words of a caption name: sounds that are heard, or that are not.
 
-A word names the classes in whose phrases it stands (`text.phrase_book`), whatever its ending. Words that
-stand in the phrases of many classes name none, nor do those of the short list below.
+A word names the classes in whose phrases it stands (`text.phrase_book`), whatever its ending; those of the
+short list below name none.
 """
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 import numpy as np
@@ -26,7 +26,7 @@ NO_NAMES = frozenset(
 )
 """Words that say little of what is heard, though some phrases have them."""
 MOST_CLASSES = 12
-"""Classes with a word, above which it names none of them."""
+"""Classes with a word, above which it says too little of each to be false."""
 _ENDING = re.compile(r"(?<=...)(ing|es|ed|s|e)$")
 
 
@@ -37,8 +37,27 @@ def unsupported(words: Iterable[str], support: NDArray[np.float32]) -> int:
         words: of the caption.
         support: of every class, below 0 where neither it nor a relative is heard, [classes].
     """
-    named = (_named().get(_stem(word)) for word in set(words) - NO_NAMES)
-    return sum(classes is not None and bool((support[classes] < 0.0).all()) for classes in named)
+    return sum(
+        len(classes) <= MOST_CLASSES and bool((support[classes] < 0.0).all()) for classes in _classes(words)
+    )
+
+
+def named(words: Iterable[str], salience: NDArray[np.float32]) -> float:
+    """Return how much of what a caption should name its words name.
+
+    Args:
+        words: of the caption.
+        salience: of each sound, at the classes by whose words it is named, [sounds, classes].
+    """
+    classes = list(_classes(words))
+    return float(salience[:, np.concatenate(classes)].max(axis=1).sum()) if classes else 0.0
+
+
+def _classes(words: Iterable[str]) -> Iterator[NDArray[np.int64]]:
+    """Yield the classes of every word that names any."""
+    for word in sorted(set(words) - NO_NAMES):
+        if (stem := _stem(word)) in _named():
+            yield _named()[stem]
 
 
 @cache
@@ -49,7 +68,7 @@ def _named() -> Mapping[str, NDArray[np.int64]]:
         for word in words_of(" ".join((sound.name, *sound.captions, sound.sustained, sound.abrupt))):
             if word not in NO_NAMES:
                 classes[_stem(word)].add(number)
-    return {stem: np.array(sorted(of)) for stem, of in classes.items() if len(of) <= MOST_CLASSES}
+    return {stem: np.array(sorted(of)) for stem, of in classes.items()}
 
 
 def _stem(word: str) -> str:

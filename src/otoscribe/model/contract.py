@@ -51,7 +51,7 @@ def check_adapter(adapter: Adapter, width: int, name: str) -> None:
     with torch.no_grad(), _evaluating(adapter):
         output = guarded("adapter", name, lambda: adapter(features, mask))
     _require("adapter", name, isinstance(output, AdapterOutput), "an AdapterOutput", type(output).__name__)
-    memory, places, sources, support = output
+    memory, places, sources, support, salience = output
     shape = _shape(memory)
     fits = shape is not None and len(shape) == 3 and (shape[0], shape[2]) == (2, adapter.width)
     _require("adapter", name, fits, f"memory [2, places, {adapter.width}] as float32 for two clips", shape)
@@ -66,9 +66,13 @@ def check_adapter(adapter: Adapter, width: int, name: str) -> None:
         _require(
             "adapter", name, _shape(sources) == expected, f"sources {list(expected)}", _described(sources)
         )
-    if support is not None:
+    if support is not None or salience is not None:
         fits = sources is not None and _shape(support) == (2, CLASSES)
         _require("adapter", name, fits, f"support [2, {CLASSES}] beside sources", _described(support))
+        sounds = _shape(salience)
+        fits = sounds is not None and len(sounds) == 3 and (sounds[0], sounds[2]) == (2, CLASSES)
+        wanted = f"salience [2, sounds, {CLASSES}] beside support"
+        _require("adapter", name, fits, wanted, _described(salience))
 
 
 def check_words(words: WordEmbedding, name: str) -> None:

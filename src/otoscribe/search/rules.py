@@ -61,6 +61,18 @@ class Must:
 
 
 @dataclass(frozen=True)
+class AnyOf:
+    """A caption does not end before it has one of some words."""
+
+    words: tuple[int, ...]
+
+    def apply(self, log_probabilities: Floats, history: Integers) -> None:
+        """Forbid the end."""
+        _check(self.words, log_probabilities.shape[-1], lowest=len(SPECIALS))
+        log_probabilities[~np.isin(history, self.words).any(axis=-1), END] = -inf
+
+
+@dataclass(frozen=True)
 class MinimumWords:
     """A caption does not end before it has so many words."""
 

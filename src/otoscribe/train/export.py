@@ -16,7 +16,7 @@ from torch.export import Dim
 
 from otoscribe.bundle.bundle import Bundle
 from otoscribe.bundle.graphs import FIXED, LISTEN, STEP, Cache, Graph, Port
-from otoscribe.bundle.manifest import CARD, write_manifest
+from otoscribe.bundle.manifest import CARD, Signs, write_manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper
 from otoscribe.errors import BundleError, RunError
 from otoscribe.files import write_text
@@ -43,12 +43,11 @@ class Listener(nn.Module):
 
     def forward(self, waveforms: Tensor) -> tuple[Tensor, ...]:
         """Return keys, values and mask of the memory, and what the adapter gives besides, sources first."""
-        memory, mask, sources, support = self.model.adapter(self.encoder.features(waveforms), None)
+        memory, mask, *besides = self.model.adapter(self.encoder.features(waveforms), None)
         keys, values = self.model.decoder.memory_cache(memory)
         if mask is None:
             mask = torch.ones_like(memory[..., 0], dtype=torch.bool)
-        given = (keys, values, mask, sources, support)
-        return tuple(part for part in given if part is not None)
+        return tuple(part for part in (keys, values, mask, *besides) if part is not None)
 
 
 class Step(nn.Module):
@@ -69,6 +68,7 @@ def export(
     bundle: Path,
     *,
     search: Search | None = None,
+    confidence: Signs | None = None,
     card: str | None = None,
     float16: bool = False,
     weights: Path | None = None,
@@ -79,6 +79,7 @@ def export(
         run: folder of a training run.
         bundle: folder to create; its name becomes the model's name.
         search: how the model decodes unless asked otherwise.
+        confidence: weights of how likely a caption is true, see `Manifest.confidence`.
         card: text of the card; None writes what the run knows about itself.
         float16: round the weights to 16 bits and store them so, or in 8 where that loses nothing, as with
             weights from an 8-bit network; computation stays in float32.
@@ -123,6 +124,7 @@ def export(
             search=search or Search(),
             settings=settings.model_dump(mode="json"),
             styles=model.adapter.styles,
+            confidence=confidence,
         )
         try:
             difference = largest_difference(encoder, model, Bundle.open(folder))

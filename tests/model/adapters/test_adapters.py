@@ -49,7 +49,7 @@ def test_the_defaults_are_the_papers() -> None:
 
 def test_identity_is_the_identity() -> None:
     features, mask = torch.rand(2, 3, 5), torch.tensor([[True, True, False], [True, True, True]])
-    memory, memory_mask, sources, _ = Identity(Identity.Settings(), 5)(features, mask)
+    memory, memory_mask, sources, *_ = Identity(Identity.Settings(), 5)(features, mask)
     assert memory is features
     assert memory_mask is mask
     assert sources is None

@@ -7,8 +7,11 @@ from torch import Tensor
 
 from otoscribe.model.adapters.evidence import (
     CLASSES,
+    DOUBT,
+    ENOUGH,
     EXPLAINED,
     LIMIT,
+    NAMED,
     PITCHES,
     PLACES,
     SPEECH,
@@ -149,7 +152,7 @@ def memory_of(adapter: EvidenceMemory, features: Tensor) -> Tensor:
 def test_memory_is_styles_sounds_voices_and_an_overview_and_the_first_style_is_shown(
     adapter: EvidenceMemory,
 ) -> None:
-    memory, mask, sources, _ = adapter(sounding({RAIN: (5, 10)}), None)
+    memory, mask, sources, *_ = adapter(sounding({RAIN: (5, 10)}), None)
     assert memory.shape == (1, STYLES + PLACES + 2, adapter.width)
     assert mask is not None
     assert mask[0].tolist() == [True, False, *[True] * (PLACES + 2)]
@@ -203,6 +206,19 @@ def test_a_class_has_support_where_it_or_a_relative_is_heard(adapter: EvidenceMe
     assert float(adapter.support(heard(sounding({RAIN: (0, 20)}, logit=-3.0)).strength)[0, RAIN]) > 0.0
 
 
+def test_what_stands_out_should_be_named_by_its_own_or_a_relatives_words(adapter: EvidenceMemory) -> None:
+    salience = adapter(sounding({BARK: (0, 20), RAIN: (0, 12)}), None).salience[0]
+    assert salience.shape == (NAMED, CLASSES)
+    assert set(salience[0].nonzero().flatten().tolist()) == {BARK, DOG}
+    assert set(salience[1].nonzero().flatten().tolist()) == {RAIN}
+    assert float(salience[0, BARK]) == float(salience[0, DOG]) == ENOUGH
+    # A residue of a nat and a half: half a nat of that is doubt.
+    sounds, residues = torch.tensor([[RAIN, BARK, 400]]), torch.tensor([[1.5, DOUBT, -3.0]])
+    faint = adapter.salience(sounds, residues)[0]
+    assert float(faint[0, RAIN]) == 1.5 - DOUBT
+    assert not faint[1:].any()
+
+
 def test_what_often_comes_with_speech_does_not_support_it(adapter: EvidenceMemory) -> None:
     adapter.explains[RAIN, SPEECH] = adapter.explains[1, SPEECH] = 0.9
     assert float(adapter.support(heard(sounding({RAIN: (0, 20)})).strength)[0, SPEECH]) < 0.0
@@ -211,7 +227,7 @@ def test_what_often_comes_with_speech_does_not_support_it(adapter: EvidenceMemor
 
 
 def test_silence_gives_a_memory_of_numbers(adapter: EvidenceMemory) -> None:
-    memory, _, sources, _ = adapter(silence(), None)
+    memory, _, sources, *_ = adapter(silence(), None)
     assert torch.isfinite(memory).all()
     assert torch.isfinite(sources).all()
 

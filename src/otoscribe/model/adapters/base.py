@@ -33,6 +33,9 @@ class AdapterOutput(NamedTuple):
     support: Tensor | None = None
     """float32 [clips, classes]: how far each class of the phrase book, or a relative of it, is heard; below
     0, a caption that speaks of it has no support. None: not known."""
+    salience: Tensor | None = None
+    """float32 [clips, sounds, classes], at least 0, beside support: how much a caption should name each of
+    the sounds with most evidence, at every class by whose words it is named. None where support is."""
 
 
 class Adapter(nn.Module, ABC):
@@ -78,7 +81,8 @@ class Adapter(nn.Module, ABC):
                 is padded.
 
         Returns:
-            The memory, its mask and its sources. What stands in padded frames never changes real places.
+            The memory, its mask and its sources, and what is known of the classes. What stands in padded
+            frames never changes real places.
         """
 
 

@@ -38,6 +38,8 @@ HEARD = -2.2
 """Strength from which a class is heard: a score of a tenth over all of the clip."""
 STANDS_OUT = 4.5
 """Nats above its background from which a class is heard, however low its score."""
+NAMED, DOUBT, ENOUGH = 3, 0.5, 2.0
+"""Sounds that a caption should name, nats of their residue that count for nothing, and how many count."""
 RELATED = 0.5
 """Share of its elevation, or of its clips, that a class has in common with a relative."""
 SPEAKING = 6
@@ -136,7 +138,8 @@ class EvidenceMemory(Adapter):
         nowhere = torch.zeros_like(shares[:, :1])
         styles = nowhere.expand(-1, len(self.styles), -1)
         sources = torch.cat([styles, shares, nowhere], dim=1)
-        return AdapterOutput(memory, places, sources, self.support(evidence.strength))
+        support, salience = self.support(evidence.strength), self.salience(sounds, residues)
+        return AdapterOutput(memory, places, sources, support, salience)
 
     def support(self, strength: Tensor) -> Tensor:
         """Return how far each class or a relative of it is heard, in nats, [clips, 521]; below 0: not at all.
@@ -145,11 +148,26 @@ class EvidenceMemory(Adapter):
             strength: [clips, 521].
         """
         heard = torch.maximum(strength - HEARD, strength - self.background - STANDS_OUT)
+        return torch.where(self.related(), heard[:, :, None], -1e4).amax(dim=1)
+
+    def salience(self, sounds: Tensor, residues: Tensor) -> Tensor:
+        """Return how much a caption should name each of the first sounds, [clips, NAMED, 521].
+
+        It stands at the class and at its relatives, by whose words the sound is named as well; else 0.
+
+        Args:
+            sounds: from `select`.
+            residues: from `select`.
+        """
+        worth = (residues[:, :NAMED] - DOUBT).clamp(0.0, ENOUGH)
+        return worth[..., None] * self.related()[sounds[:, :NAMED]].to(worth.dtype)
+
+    def related(self) -> Tensor:
+        """Return which classes are relatives, themselves too, bool [521, 521]."""
         related = torch.maximum(self.explains, self.explains.T) > RELATED
-        numbers = torch.arange(CLASSES, device=strength.device)
+        numbers = torch.arange(CLASSES, device=related.device)
         speech, speaking = numbers == SPEECH, numbers < SPEAKING
-        related = related & (speaking[:, None] | ~speech) & (speaking | ~speech[:, None])
-        return torch.where(related, heard[:, :, None], -1e4).amax(dim=1)
+        return related & (speaking[:, None] | ~speech) & (speaking | ~speech[:, None])
 
     def select(self, strength: Tensor) -> tuple[Tensor, Tensor]:
         """Take, ten times, the class with most evidence that those taken before do not explain.
