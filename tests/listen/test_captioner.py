@@ -405,7 +405,7 @@ def test_what_stands_out_is_named(captioner: Captioner) -> None:
     search = Search(beam=60, minimum_words=3, maximum_words=6, length_normalisation=1.0)
     (plain,) = captioner.decode([clip], search)
     missing = next(word for word in ("rain", "clock", "dog") if word not in plain.caption.split())
-    (named,) = captioner.decode([known(clip, 1.0, **{missing.capitalize(): 2.0})], search)
+    (named,) = captioner.decode([known(clip, 1.0, **{missing.capitalize(): 20.0})], search)
     assert missing in named.caption.split()
 
 
