@@ -95,16 +95,31 @@ def grounded_search(
         if joining
         else [[] for _ in found]
     )
-    best = []
-    for ground, *hypotheses in zip(grounds, found, joined, strict=True):
-        distinct = {hypothesis.tokens: hypothesis for part in hypotheses for hypothesis in part}
-        merits = {
-            tokens: hypothesis.score + ground.merit([vocabulary.words[token] for token in tokens])
-            for tokens, hypothesis in distinct.items()
-        }
-        ranked = sorted(distinct, key=lambda tokens: -merits[tokens])
-        best.append([distinct[tokens] for tokens in ranked[: settings.candidates]])
-    return best
+    return [
+        _best(*parts, vocabulary)[: settings.candidates] for parts in zip(grounds, found, joined, strict=True)
+    ]
+
+
+def _best(
+    ground: Ground, found: Sequence[Hypothesis], joined: Sequence[Hypothesis], vocabulary: Vocabulary
+) -> list[Hypothesis]:
+    """Rank what was found, and of what joins a second sound that which thereby names more."""
+
+    def words(hypothesis: Hypothesis) -> list[str]:
+        return [vocabulary.words[token] for token in hypothesis.tokens]
+
+    def merit(hypothesis: Hypothesis) -> float:
+        return hypothesis.score + ground.merit(words(hypothesis))
+
+    best = sorted(found, key=merit, reverse=True)
+    enough = named(words(best[0]), ground.salience) if best else 0.0
+    known = {hypothesis.tokens for hypothesis in found}
+    more = [
+        hypothesis
+        for hypothesis in joined
+        if hypothesis.tokens not in known and named(words(hypothesis), ground.salience) > enough
+    ]
+    return sorted([*best, *more], key=merit, reverse=True)
 
 
 def _all_of(settings: Search, beam: int) -> Search:
