@@ -34,7 +34,7 @@ ROOMS = {
     "model.adapters": "base identity mlp attention evidence",
     "model.words": "base random",
     "model ": "contract decoder caption_model torch_stepper",
-    "train": "settings store batches run history trainer experiment evaluate few_bits export",
+    "train": "shards store settings batches run history trainer embed experiment evaluate few_bits export",
     "cli": "terminal options output formats caption score get train evaluate export main",
     " ": "__main__",
 }
