@@ -34,8 +34,9 @@ ROOMS = {
     "model.adapters": "base identity mlp attention evidence",
     "model.words": "base random",
     "model ": "contract decoder caption_model torch_stepper",
-    "train": "shards store settings batches run history trainer embed experiment evaluate few_bits export",
-    "cli": "terminal options output formats caption score get train evaluate export main",
+    "train": "shards store settings batches run history trainer embed upkeep experiment evaluate few_bits"
+    " export",
+    "cli": "terminal options output formats caption score get embed store train evaluate export main",
     " ": "__main__",
 }
 STAGES = [

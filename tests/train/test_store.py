@@ -1,6 +1,5 @@
 """The store of embeddings: each is written once, found by any process, and none is taken for another."""
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -14,39 +13,9 @@ import torch
 
 from otoscribe.errors import RunError
 from otoscribe.train import shards
-from otoscribe.train.shards import RECORD, Embedding, index_of, shards_in, values_of
+from otoscribe.train.shards import RECORD, Embedding, index_of, values_of
 from otoscribe.train.store import Store
-
-DESCRIPTION = {"encoder": "one", "overlap": 0.5, "version": 1}
-WIDTH = 4
-
-
-def key(number: int) -> str:
-    return hashlib.sha256(bytes([number])).hexdigest()
-
-
-def made(number: int) -> Embedding:
-    """Make an embedding that nobody takes for another, of a length of its own."""
-    frames = 1 + number % 3
-    values = np.random.default_rng(number).standard_normal((frames, WIDTH)).astype(np.float32)
-    times = np.arange(frames)[:, None] * 0.48 + np.array([0.0, 0.96])
-    return Embedding(values, times)
-
-
-def equal(found: Embedding, expected: Embedding) -> bool:
-    return bool((found.values == expected.values).all() and (found.times == expected.times).all())
-
-
-def filled(folder: Path, numbers: range = range(3)) -> Store:
-    with Store(folder, DESCRIPTION) as store:
-        for number in numbers:
-            store.add(key(number), made(number))
-    return store
-
-
-def the_shard(folder: Path) -> Path:
-    (shard,) = (shard for recipe in folder.iterdir() for shard in shards_in(recipe))
-    return shard
+from support.embeddings import DESCRIPTION, WIDTH, KilledError, equal, filled, key, made, the_shard
 
 
 def test_what_was_added_is_found_by_the_same_and_by_another_process(tmp_path: Path) -> None:
@@ -113,10 +82,6 @@ def test_reading_copies_nothing_and_writing_reaches_no_disk(tmp_path: Path) -> N
     assert second.ctypes.data % 16 == 0
     tensor.zero_()
     assert values_of(the_shard(tmp_path)).read_bytes() == before
-
-
-class KilledError(BaseException):
-    """Stands for the end of a process."""
 
 
 @pytest.fixture
@@ -259,8 +224,8 @@ def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-sys.path[:0] = sys.argv[2:]
-from test_store_writers import DESCRIPTION, key, made
+sys.path[:] = sys.argv[2:]
+from support.embeddings import DESCRIPTION, key, made
 from otoscribe.train.store import Store
 
 folder = Path(sys.argv[1])
@@ -277,10 +242,7 @@ print(computed)
 
 
 def test_two_processes_write_at_once(tmp_path: Path) -> None:
-    here = tmp_path / "modules"
-    here.mkdir()
-    (here / "test_store_writers.py").write_text(Path(__file__).read_text())
-    start = [sys.executable, "-c", WRITER, str(tmp_path / "store"), str(here), *sys.path]
+    start = [sys.executable, "-c", WRITER, str(tmp_path / "store"), *sys.path]
     writers = [
         subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]

@@ -1,9 +1,10 @@
-"""Recordings and a frozen encoder → embeddings in the store, each computed once, by any number of processes."""
+"""Recordings and a frozen encoder → embeddings in the store, each computed once, also by many processes."""
 
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from otoscribe.audio import reading
 from otoscribe.datasets.folder import CaptionedClip
-from otoscribe.errors import AudioWarning
-from otoscribe.model.encoders.base import Encoder, described
+from otoscribe.errors import AudioWarning, UsageError
+from otoscribe.model.encoders.base import ENCODERS, Encoder, described
 from otoscribe.progress import Progress
 from otoscribe.train.shards import Embedding
-from otoscribe.train.store import Kind, Store
+from otoscribe.train.store import FORMAT, Kind, Store
 
 READING = 2
 """Raised whenever reading gives another waveform for the same file; no embedding stored before is reused."""
@@ -33,6 +34,16 @@ def store_of(encoder: Encoder, folder: Path, kind: Kind = "float32") -> Store:
         RunError: the recipe on disk is damaged.
     """
     return Store(folder, {**described(encoder), "reading": READING}, kind)
+
+
+def is_outdated(recipe: Mapping[str, Any]) -> bool:
+    """Tell whether an earlier version of the encoder, of reading or of the store made the embeddings."""
+    if recipe.get("reading", 0) < READING or recipe.get("format", 0) < FORMAT:
+        return True
+    try:
+        return bool(recipe["version"] < ENCODERS[recipe["name"]].spec.version)
+    except (KeyError, UsageError):  # of an encoder that is not here
+        return False
 
 
 def embed(
