@@ -4,11 +4,12 @@
     python -m checks.real_size 50         the first 50 of them
     python -m checks.real_size 3839 2     with 2 processes that embed at the same time
 
-The recordings are noise with the names, captions, sample rate and lengths of Clotho's development split, in one
-folder with the table. They and their embeddings are made again from nothing at each call, in `runs/real-size/`,
-and take 8 GB and 1 GB. Validation is on the first 200 of them, as only time and memory count.
+The recordings are noise with the names, captions, sample rate and lengths of Clotho's development split, in
+one folder with the table. They and their embeddings are made anew at each call, in `runs/real-size/`, and
+take 8 GB and 1 GB. Validation is on the first 200 of them, as only time and memory count.
 """
 
+import csv
 import os
 import shutil
 import subprocess
@@ -39,7 +40,9 @@ maximum_epochs = 2
 
 def main(count: int, writers: int) -> None:
     """Make the recordings, embed and train; print what it took."""
-    captions = dict(list(read_references(DATA / "captions" / "clotho_captions_development.csv").items())[:count])
+    captions = dict(
+        list(read_references(DATA / "captions" / "clotho_captions_development.csv").items())[:count]
+    )
     shutil.rmtree(FOLDER, ignore_errors=True)
     seconds = make(captions)
     validation = dict(list(captions.items())[:VALIDATION])
@@ -77,8 +80,6 @@ def make(captions: Captions) -> float:
 
 def write_table(path: Path, captions: Captions) -> None:
     """Write a table in Clotho's layout."""
-    import csv
-
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["file_name", *(f"caption_{number}" for number in range(1, 6))])
@@ -94,7 +95,8 @@ def measured(what: str, commands: list[list[str | Path]]) -> None:
         for command in commands
     ]
     peaks = [Peaks(process.pid) for process in running]
-    if any([process.wait() for process in running]):
+    codes = [process.wait() for process in running]
+    if any(codes):
         raise SystemExit(f"{what} failed.")
     seconds = time.perf_counter() - start
     for peak in peaks:

@@ -16,7 +16,10 @@ def embed(
     ],
     tables: Annotated[
         list[Path],
-        typer.Argument(metavar="TABLE...", help="Recordings: CSVs, or folders with one in each."),
+        typer.Argument(
+            metavar="TABLE...",
+            help="Recordings: CSVs, folders with one in each, or splits as clotho:development.",
+        ),
     ],
     weights: Weights = None,
     skip_missing: SkipMissing = False,
@@ -26,7 +29,7 @@ def embed(
 ) -> None:
     """Compute the encoder's output for recordings, once; start it twice, and the two share the work."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
-    from otoscribe.datasets.folder import read_pairs
+    from otoscribe.datasets.corpora.base import read_clips
     from otoscribe.model.encoders.base import load_encoder
     from otoscribe.train.embed import embed as embed_clips
     from otoscribe.train.embed import store_of
@@ -35,7 +38,7 @@ def embed(
 
     chosen = read_settings(settings)
     where = device_of(RuntimeSettings(device=device, threads=threads))
-    clips = [clip for table in tables for clip in read_pairs(table, skip_missing)]
+    clips = [clip for table in tables for clip in read_clips(table, skip_missing)]
     encoder = load_encoder(chosen.model.encoder, weights).to(where)
     store = store_of(encoder, features, chosen.data.precision)
     with terminal.quiet_libraries(), terminal.Bars() as bars:

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from otoscribe.cli.caption import caption
+from otoscribe.cli.data import data
 from otoscribe.cli.embed import embed
 from otoscribe.cli.evaluate import evaluate
 from otoscribe.cli.export import export
@@ -36,6 +37,8 @@ EXTRAS = {
     "scipy": ("SciPy", "train"),
     "flatbuffers": ("flatbuffers", "train"),
     "requests": ("requests", "metrics"),
+    "py7zr": ("py7zr", "data"),
+    "yaml": ("PyYAML", "data"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
 
@@ -134,6 +137,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(export)
 app.command()(get)
+app.add_typer(data, name="data")
 app.add_typer(store, name="store")
 
 

@@ -6,7 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from otoscribe.datasets.folder import CaptionedClip, fingerprint, read_pairs
+from otoscribe.datasets.corpora.base import read_clips
+from otoscribe.datasets.folder import CaptionedClip, fingerprint
 from otoscribe.errors import RunError
 from otoscribe.model.contract import check_encoder
 from otoscribe.model.encoders.base import Encoder, load_encoder, weights_of
@@ -23,7 +24,7 @@ class Places:
     """Where an experiment finds its files and keeps them; never part of a run's id."""
 
     training: Path
-    """Table of the recordings to learn from, see `datasets.folder.read_pairs`."""
+    """Table of the recordings to learn from, see `datasets.corpora.base.read_clips`."""
     validation: Path
     """Table of the recordings that choose the epoch."""
     weights: Path | None = None
@@ -92,8 +93,8 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
 
 
 def _gather(settings: ExperimentSettings, places: Places, progress: Progress | None) -> _Material:
-    training = read_pairs(places.training, places.skip_missing)
-    validation = read_pairs(places.validation, places.skip_missing)
+    training = read_clips(places.training, places.skip_missing)
+    validation = read_clips(places.validation, places.skip_missing)
     encoder = load_encoder(settings.model.encoder, places.weights)
     check_encoder(encoder, settings.model.encoder.name)
     parts = [
