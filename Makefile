@@ -22,7 +22,7 @@ help: ## list the targets
 
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(NEW_ENVIRONMENT)
-	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,dev]'
+	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,data,dev]'
 	@touch $@
 
 demo: .venv/ready ## install the listening half (no PyTorch) and caption the example recordings

@@ -15,10 +15,12 @@ import otoscribe
 from otoscribe.cli.formats import COLUMNS
 from otoscribe.cli.main import app
 from otoscribe.listen.captioner import LONGEST_SECONDS
-from support.pages import PACKAGE, PAGES, PROJECT, blocks_of, commands_of, mentions_in
+from support.pages import GROUPS, PACKAGE, PAGES, PROJECT, blocks_of, commands_of, mentions_in
 from support.story import NOT_CHECKED, NOT_RUN, Story
 
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+for group in GROUPS:
+    COMMANDS |= {f"{group} {name}": command for name, command in COMMANDS.pop(group).commands.items()}
 SHOWING = [page for page in PAGES if blocks_of(page)]
 README = PAGES["README.md"]
 TORCH = re.compile(r"otoscribe\.(model|train)|otoscribe train ")

@@ -16,11 +16,13 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 # Every file of the package, in the order in which data flows.
 ROOMS = {
     "": "version errors settings registry files progress",
-    "fetch": "remote published assets",
+    "fetch": "remote published assets archives collection",
     "audio": "notes sources waveform headers ogg joined chunks tally ffmpeg unreadable sndfile decoding"
     " levels channels reading",
     "text": "vocabulary phrase_book names layout json_rows rows tables",
-    "datasets": "folder",
+    "datasets": "folder freesound zenodo",
+    "datasets.corpora": "base clotho clotho_v1 audiocaps macs wavcaps",
+    "datasets ": "check",
     "search": "options stepper rules beam",
     "bundle": "graphs manifest session bundle onnx_stepper",
     "listen": "results batching support grounded captioner",
@@ -34,8 +36,9 @@ ROOMS = {
     "model.adapters": "base identity mlp attention evidence",
     "model.words": "base random",
     "model ": "contract decoder caption_model torch_stepper",
-    "train": "settings store batches run history trainer experiment evaluate few_bits export",
-    "cli": "terminal options output formats caption score get train evaluate export main",
+    "train": "shards store settings batches run history trainer embed upkeep experiment evaluate few_bits"
+    " export",
+    "cli": "terminal options output formats caption score get data embed store train evaluate export main",
     " ": "__main__",
 }
 STAGES = [

@@ -15,7 +15,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_origin
 
 from otoscribe.errors import OtoscribeError, UsageError, unknown_name
 
@@ -101,15 +101,24 @@ class Registry(Generic[T]):
             sys.path.pop()
 
     def _checked(self, name: str, variant: object) -> type[T]:
-        if not (inspect.isclass(variant) and issubclass(variant, self._base)):
-            whole = False
-        else:
-            whole = not inspect.isabstract(variant) and inspect.isclass(getattr(variant, "Settings", None))
+        # What the base only declares, every variant has to state.
+        stated = [
+            name
+            for name, kind in inspect.get_annotations(self._base).items()
+            if get_origin(kind) is ClassVar and not hasattr(self._base, name)
+        ]
+        whole = (
+            inspect.isclass(variant)
+            and issubclass(variant, self._base)
+            and not inspect.isabstract(variant)
+            and all(hasattr(variant, attribute) for attribute in stated)
+            and inspect.isclass(getattr(variant, "Settings", type))
+        )
         if not whole:
+            parts = " and ".join(["all its methods", *(f"its {attribute}" for attribute in stated)])
             raise UsageError(
                 f"{name!r} is no {self.kind}: name a class that extends "
-                f"{self._base.__module__}.{self._base.__name__} with all its methods and its Settings, as "
-                "MODULE:CLASS."
+                f"{self._base.__module__}.{self._base.__name__} with {parts}, as MODULE:CLASS."
             )
         return cast(type[T], variant)
 

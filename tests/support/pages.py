@@ -14,6 +14,8 @@ PAGES = {
 """Text by name: "docs/scoring.md"."""
 
 NEWLINE = "\n"
+GROUPS = ("data", "store")
+"""Commands that have commands of their own."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r"# ([\w./-]+\.\w+)\n")
 
@@ -73,4 +75,5 @@ def _arguments(line: str) -> list[str]:
     """Split a command; what its shell does with what it prints is no part of it."""
     parts = shlex.split(line, comments=True)
     ends = [place for place, part in enumerate(parts) if part in (">", "|")]
-    return parts[1 : min(ends, default=len(parts))]
+    words = parts[1 : min(ends, default=len(parts))]
+    return [" ".join(words[:2]), *words[2:]] if words[0] in GROUPS else words

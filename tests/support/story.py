@@ -24,6 +24,7 @@ NOT_RUN = {
     "--model tried": "names what an export gives",
     "otoscribe get ": "needs a network, or files of others; it has tests of its own",
     "recordings/": "names recordings of the reader",
+    "clotho": "names a data set of gigabytes",
     "runs/RUN": "names a run of the reader",
     "my-model": "names a model of the reader",
 }

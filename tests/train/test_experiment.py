@@ -17,11 +17,11 @@ from otoscribe.model.encoders.base import load_encoder
 from otoscribe.search.options import Search
 from otoscribe.settings import run_id
 from otoscribe.text.vocabulary import UNKNOWN, Vocabulary
-from otoscribe.train import experiment as experiment_module
+from otoscribe.train import embed as embed_module
 from otoscribe.train.evaluate import evaluate
 from otoscribe.train.experiment import Places, prepare, resolve
 from otoscribe.train.export import export
-from otoscribe.train.settings import ExperimentSettings
+from otoscribe.train.settings import DataSettings, ExperimentSettings
 from otoscribe.train.trainer import train
 from support.tiny_encoder import CLASSES, NAME, SAMPLE_RATE, WIDTH, TinyEncoder, write_weights
 from support.tiny_run import CPU, MODEL, TRAINING
@@ -201,9 +201,21 @@ def test_a_recording_is_hashed_once_and_encoded_once(places: Places, monkeypatch
     assert all(map(torch.equal, first.training.features, again.training.features))
     prepare(settings(), change_weights(places))
     assert len(encoded) == 12
-    monkeypatch.setattr(experiment_module, "READING", experiment_module.READING + 1)
+    monkeypatch.setattr(embed_module, "READING", embed_module.READING + 1)
     prepare(settings(), places)
     assert len(encoded) == 18
+
+
+def test_embeddings_in_half_precision_are_another_run_and_stored_apart(places: Places) -> None:
+    whole = prepare(settings(), places)
+    chosen = settings().model_copy(update={"data": DataSettings(precision="float16")})
+    half = prepare(chosen, places)
+    assert run_id(half.settings) != run_id(whole.settings)
+    for exact, rounded in zip(whole.training.features, half.training.features, strict=True):
+        assert rounded.dtype == torch.float16
+        assert torch.equal(rounded, exact.half())
+    (batch,) = half.training.training_batches(256, seed=0, epoch=1)
+    assert batch.features.dtype == torch.float32
 
 
 def test_progress_tells_of_every_recording(places: Places) -> None:

@@ -39,7 +39,7 @@ def evaluate(
     """Caption recordings by a trained run, and score the captions."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
     from otoscribe.cli.score import scores_of, text_of
-    from otoscribe.datasets.folder import read_pairs
+    from otoscribe.datasets.corpora.base import read_clips
     from otoscribe.search.options import Search
     from otoscribe.train.evaluate import evaluate as evaluate_run
     from otoscribe.train.trainer import RuntimeSettings
@@ -56,7 +56,7 @@ def evaluate(
             f"{terminal.printable(str(run))} is not finished; its best epoch so far is evaluated.",
             file=sys.stderr,
         )
-    clips = read_pairs(table, skip_missing)
+    clips = read_clips(table, skip_missing)
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         captions = evaluate_run(
             run,

@@ -34,7 +34,7 @@ def get(
         TextOrJson, typer.Option("--format", help="Lines for people, or one JSON array.")
     ] = TextOrJson.TEXT,
 ) -> None:
-    """Get what is not part of otoscribe, or list it: files of metrics, weights of encoders."""
+    """Get what is not part of otoscribe, or list it: files of metrics, data sets, weights of encoders."""
     if source is not None and not names:
         raise UsageError(f"Say what to get from {source}: otoscribe get NAME --from FOLDER.")
     chosen = [_find(name) for name in dict.fromkeys(names or [])]
@@ -97,16 +97,16 @@ def _find(name: str) -> "Asset":
     Raises:
         UsageError: nothing is.
     """
-    metrics = {asset.name: asset for asset in _metrics()}
-    if name in metrics:
-        return metrics[name]
+    known = {asset.name: asset for asset in (*_metrics(), *_datasets())}
+    if name in known:
+        return known[name]
     if ":" not in name and name not in _encoder_names():
-        raise unknown_name("download", name, [*metrics, *_encoder_names()])
+        raise unknown_name("download", name, [*known, *_encoder_names()])
     return _encoder(name)
 
 
 def _all_rows() -> Iterator[Row]:
-    yield from map(Row.of, _metrics())
+    yield from map(Row.of, (*_metrics(), *_datasets()))
     try:
         for name in _encoder_names():
             with contextlib.suppress(UsageError):  # somebody's own, without published weights
@@ -122,6 +122,14 @@ def _metrics() -> "list[Asset]":
     from otoscribe.metrics.java.spice_files import SpiceFiles
 
     return [SpiceFiles(), networks.asset()]
+
+
+def _datasets() -> "list[Asset]":
+    """Return the data sets of which something is published in a way that can be checked."""
+    from otoscribe.datasets.corpora.base import DATASETS
+
+    datasets = [DATASETS.build(name) for name in DATASETS]
+    return [dataset.asset() for dataset in datasets if dataset.spec.tables]
 
 
 def _encoder_names() -> list[str]:

@@ -16,10 +16,13 @@ import typer
 from typer.core import TyperGroup
 
 from otoscribe.cli.caption import caption
+from otoscribe.cli.data import data
+from otoscribe.cli.embed import embed
 from otoscribe.cli.evaluate import evaluate
 from otoscribe.cli.export import export
 from otoscribe.cli.get import get
 from otoscribe.cli.score import score
+from otoscribe.cli.store import store
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError, TableWarning
@@ -34,6 +37,8 @@ EXTRAS = {
     "scipy": ("SciPy", "train"),
     "flatbuffers": ("flatbuffers", "train"),
     "requests": ("requests", "metrics"),
+    "py7zr": ("py7zr", "data"),
+    "yaml": ("PyYAML", "data"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
 
@@ -127,10 +132,13 @@ app = typer.Typer(
 )
 app.command()(caption)
 app.command()(score)
+app.command()(embed)
 app.command()(train)
 app.command()(evaluate)
 app.command()(export)
 app.command()(get)
+app.add_typer(data, name="data")
+app.add_typer(store, name="store")
 
 
 def _print_version(asked: bool) -> None:

@@ -21,7 +21,10 @@ def train(
     ],
     clips: Annotated[
         Path,
-        typer.Option(metavar="TABLE", help="Recordings to learn from: a CSV, or a folder with one in it."),
+        typer.Option(
+            metavar="TABLE",
+            help="Recordings to learn from: a CSV, a folder with one, or a split as clotho:development.",
+        ),
     ],
     validation: Annotated[
         Path, typer.Option(metavar="TABLE", help="Recordings that choose the best epoch, likewise.")

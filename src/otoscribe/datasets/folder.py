@@ -13,7 +13,7 @@ from pathlib import Path
 from otoscribe import files
 from otoscribe.errors import AudioError, TableError, TableWarning
 from otoscribe.text.names import some
-from otoscribe.text.tables import read_references
+from otoscribe.text.tables import Captions, read_references
 from otoscribe.text.vocabulary import words_of
 
 
@@ -53,46 +53,82 @@ def fingerprint(clips: Iterable[CaptionedClip]) -> str:
     return digest.hexdigest()
 
 
-def read_pairs(source: Path, skip_missing: bool = False) -> list[CaptionedClip]:
-    """Read recordings and captions in the order of the table.
+@dataclass(frozen=True)
+class Listed:
+    """Recordings as a table lists them, which are there or not."""
+
+    table: Path
+    """For messages."""
+    folder: Path
+    """That names are relative to."""
+    captions: Captions
+    """By the recording's name."""
+
+    def path_of(self, name: str) -> Path | None:
+        """Return a recording, also where the table spells its name as another system would."""
+        slashes = name.replace("\\", "/")
+        composed = [unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")]
+        for spelled in (name, slashes, *composed):
+            if os.path.isfile(self.folder / spelled):  # noqa: PTH113 (a name may be one that no file can have)
+                return self.folder / spelled
+        return None
+
+    def clips(self, skip_missing: bool = False) -> list[CaptionedClip]:
+        """Return the recordings that are there, in the order of the table, without captions of no word.
+
+        Args:
+            skip_missing: go on without recordings that are not there, with a `TableWarning` that counts them.
+
+        Raises:
+            TableError: recordings are missing, all of them or without `skip_missing` any, one is listed
+                twice, or one has no caption.
+        """
+        clips: dict[Path, CaptionedClip] = {}
+        missing: list[str] = []
+        for name, written in self.captions.items():
+            captions = tuple(caption for caption in written if words_of(caption))
+            if not captions:
+                raise TableError(f"{self.table} has no caption for {name}; write one or remove the row.")
+            path = self.path_of(name)
+            if path is None:
+                missing.append(name)
+            elif path in clips:  # by two names, "a.wav" and "./a.wav"
+                raise TableError(f"{self.table} lists {name} twice; give each recording one row.")
+            else:
+                clips[path] = CaptionedClip(path, captions)
+        if not clips:
+            raise TableError(
+                f"None of the {len(missing)} recordings in {self.table} is there: {some(missing)}. "
+                f"Their names are relative to {self.folder}."
+            )
+        if missing:
+            counted = f"{len(missing)} of {len(missing) + len(clips)} recordings in {self.table}"
+            if not skip_missing:
+                raise TableError(
+                    f"Missing are {counted}: {', '.join(map(repr, missing))}. Put them there, or go on "
+                    "without: --skip-missing"
+                )
+            warnings.warn(f"Left out, because they are missing: {counted}, {some(missing)}.", TableWarning, 2)
+        return list(clips.values())
+
+
+def read_listed(source: Path) -> Listed:
+    """Read what a table lists.
 
     Args:
         source: a table in the layout of Clotho (`tables.read_references`), its `file_name` relative to its
-            own folder; or a folder that holds exactly one CSV. Captions without a word are skipped.
-        skip_missing: go on without recordings that are not there, with a `TableWarning` that counts them.
+            own folder; or a folder that holds exactly one CSV.
 
     Raises:
-        TableError: there is no such table, its columns are others, recordings are missing, all of them or
-            without `skip_missing` any, one is listed twice, or one has no caption.
+        TableError: there is no such table, or its columns are others.
     """
     table = _table(source)
-    clips: dict[Path, CaptionedClip] = {}
-    missing: list[str] = []
-    for name, written in read_references(table).items():
-        captions = tuple(caption for caption in written if words_of(caption))
-        if not captions:
-            raise TableError(f"{table} has no caption for {name}; write one or remove the row.")
-        path = _found(table.parent, name)
-        if path is None:
-            missing.append(name)
-        elif path in clips:  # by two names, "a.wav" and "./a.wav"
-            raise TableError(f"{table} lists {name} twice; give each recording one row.")
-        else:
-            clips[path] = CaptionedClip(path, captions)
-    if not clips:
-        raise TableError(
-            f"None of the {len(missing)} recordings in {table} is there: {some(missing)}. "
-            f"Their names are relative to {table.parent}."
-        )
-    if missing:
-        counted = f"{len(missing)} of {len(missing) + len(clips)} recordings in {table}"
-        if not skip_missing:
-            raise TableError(
-                f"Missing are {counted}: {', '.join(map(repr, missing))}. Put them there, or go on without: "
-                "--skip-missing"
-            )
-        warnings.warn(f"Left out, because they are missing: {counted}, {some(missing)}.", TableWarning, 2)
-    return list(clips.values())
+    return Listed(table, table.parent, read_references(table))
+
+
+def read_pairs(source: Path, skip_missing: bool = False) -> list[CaptionedClip]:
+    """Read recordings and captions; see `read_listed` and `Listed.clips`."""
+    return read_listed(source).clips(skip_missing)
 
 
 def _table(source: Path) -> Path:
@@ -109,13 +145,3 @@ def _table(source: Path) -> Path:
             f"The folder {source} must hold exactly one CSV; found: {found}. Name the CSV itself."
         )
     return tables[0]
-
-
-def _found(folder: Path, name: str) -> Path | None:
-    """Return a recording, also where the table spells its name as another system would."""
-    slashes = name.replace("\\", "/")
-    composed = [unicodedata.normalize(form, slashes) for form in ("NFC", "NFD")]
-    for spelled in (name, slashes, *composed):
-        if os.path.isfile(folder / spelled):  # noqa: PTH113 (a name may be one that no file can have)
-            return folder / spelled
-    return None

@@ -140,22 +140,27 @@ def copy(file: PublishedFile, folder: Path, source: Path) -> None:
     Raises:
         DownloadError: the file is not in `source`, is not what was published, or cannot be read or written.
     """
-    if file.is_whole_in(folder):
-        return
+    if not file.is_whole_in(folder):
+        path = located(file, source)
+        with _readable(path), path.open("rb") as content:
+            keep(file, folder, content, str(path))
+
+
+def located(file: PublishedFile, source: Path) -> Path:
+    """Find a file in a folder that somebody put it into, also under the name that a browser gave it.
+
+    Raises:
+        DownloadError: the file is not in `source`, is not what was published, or cannot be read.
+    """
     urls = (unquote(urlsplit(url).path) for url in file.urls)
     names = dict.fromkeys([file.name, *(path.rpartition("/")[2] for path in (file.name, *urls))])
     found = [source / name for name in names if (source / name).is_file()]
     if not found:
         raise DownloadError(f"{source} has no {' or '.join(names)}. Copy {file.urls[0]} there.")
     for path in found:
-        try:
-            with path.open("rb") as content:
-                if file.matches(content):
-                    content.seek(0)
-                    keep(file, folder, content, str(path))
-                    return
-        except OSError as error:
-            raise DownloadError(f"{path} cannot be read: {_reason(error)}.") from error
+        with _readable(path), path.open("rb") as content:
+            if file.matches(content):
+                return path
     raise _wrong(file, str(source))
 
 
@@ -237,6 +242,14 @@ def _written(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DownloadError(f"{path} cannot be written: {_reason(error)}.") from error
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be read: {_reason(error)}.") from error
 
 
 def _reason(error: OSError) -> str:

@@ -122,6 +122,15 @@ def _read_references(path: Path) -> tuple[Captions, dict[str, float]]:
     return references, starts
 
 
+def clip_starts(path: Path) -> dict[str, float]:
+    """Return the seconds at which the clips of a table in AudioCaps' layout begin, by YouTube id.
+
+    Raises:
+        TableError: as `read_references`.
+    """
+    return _read_references(path)[1]
+
+
 def read_candidates(path: Path) -> Captions:
     """Read what a captioner wrote about recordings.
 

@@ -118,7 +118,7 @@ class Split:
     """One part of a dataset, a `Source`: the encoder's output for each clip, and its captions as word ids.
 
     Args:
-        features: per clip float32 [frames, width]; may be a sequence that loads on demand.
+        features: per clip [frames, width], float32 or float16; mapped from the store, in training.
         captions: per clip the captions, each a list of ids without START and END.
     """
 
@@ -190,10 +190,10 @@ class Split:
 
 
 def pad(features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """Stack clips of [frames, width] to [clips, longest, width], with their mask if lengths differ."""
+    """Stack clips of [frames, width] to float32 [clips, longest, width]; with a mask if lengths differ."""
     frames = torch.tensor([len(clip) for clip in features])
     longest = int(frames.max())
-    stacked = torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True)
+    stacked = torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True).float()
     if bool((frames == longest).all()):
         return stacked, None
     return stacked, torch.arange(longest) < frames[:, None]

@@ -12,7 +12,7 @@ from otoscribe.progress import Progress
 from otoscribe.search.beam import search
 from otoscribe.search.options import Search
 from otoscribe.train.batches import pad
-from otoscribe.train.experiment import features_of
+from otoscribe.train.embed import features_of
 from otoscribe.train.run import load_run
 from otoscribe.train.trainer import RuntimeSettings, device_of
 
@@ -53,7 +53,7 @@ def evaluate(
     device = device_of(runtime or RuntimeSettings())
     model, vocabulary, settings = load_run(run)
     encoder = load_encoder(settings.model.encoder, weights)
-    encoded = features_of(clips, encoder, features, progress)
+    encoded = features_of(clips, encoder, features, settings.data.precision, progress)
     model.to(device)
     captions = [""] * len(clips)
     # Clips of like length together, so that little is padded.

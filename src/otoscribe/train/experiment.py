@@ -1,29 +1,22 @@
 """Settings and tables of captioned recordings → an experiment for the trainer: the one way into training."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
-from otoscribe.audio import reading
-from otoscribe.datasets.folder import CaptionedClip, fingerprint, read_pairs
-from otoscribe.errors import AudioWarning, RunError
+from otoscribe.datasets.corpora.base import read_clips
+from otoscribe.datasets.folder import CaptionedClip, fingerprint
+from otoscribe.errors import RunError
 from otoscribe.model.contract import check_encoder
-from otoscribe.model.encoders.base import Encoder, described, load_encoder, weights_of
+from otoscribe.model.encoders.base import Encoder, load_encoder, weights_of
 from otoscribe.progress import Progress
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.batches import Split
-from otoscribe.train.settings import DataSettings, ExperimentSettings
-from otoscribe.train.store import Store
+from otoscribe.train.embed import features_of
+from otoscribe.train.settings import ExperimentSettings
 from otoscribe.train.trainer import Experiment
-
-READING = 2
-"""Raised whenever reading gives another waveform for the same file; no features stored before are reused."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +24,7 @@ class Places:
     """Where an experiment finds its files and keeps them; never part of a run's id."""
 
     training: Path
-    """Table of the recordings to learn from, see `datasets.folder.read_pairs`."""
+    """Table of the recordings to learn from, see `datasets.corpora.base.read_clips`."""
     validation: Path
     """Table of the recordings that choose the epoch."""
     weights: Path | None = None
@@ -87,10 +80,9 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
     resolved, training, validation, encoder = _gather(settings, places, progress)
     words = (caption for clip in training for caption in clip.captions)
     vocabulary = Vocabulary.from_captions(words, resolved.training.minimum_count)
-    features = features_of([*training, *validation], encoder, places.features, progress)
-    captions = [
-        [vocabulary.encode(caption) for caption in clip.captions] for clip in (*training, *validation)
-    ]
+    clips = [*training, *validation]
+    features = features_of(clips, encoder, places.features, resolved.data.precision, progress)
+    captions = [[vocabulary.encode(caption) for caption in clip.captions] for clip in clips]
     first = len(training)
     return Experiment(
         resolved,
@@ -100,36 +92,9 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
     )
 
 
-def features_of(
-    clips: Sequence[CaptionedClip], encoder: Encoder, folder: Path, progress: Progress | None = None
-) -> list[Tensor]:
-    """Return the output of an encoder that its settings choose for each clip, float32 [frames, width].
-
-    Args:
-        clips: the recordings.
-        encoder: frozen.
-        folder: keeps the outputs, so that each is computed once.
-        progress: called for every recording.
-
-    Raises:
-        AudioError: a recording cannot be read.
-        RunError: an output cannot be stored.
-    """
-
-    def computed(recording: Path) -> Tensor:
-        audio = reading.load(recording, encoder.spec.sample_rate)
-        if audio.notes:
-            warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 2)
-        with torch.no_grad():
-            return encoder.features(torch.from_numpy(audio.waveform)[None])[0]
-
-    store = Store(folder, {**described(encoder), "reading": READING}, computed)
-    return [store.get(clip.path, clip.sha256) for clip in _counted(clips, "encoding", progress)]
-
-
 def _gather(settings: ExperimentSettings, places: Places, progress: Progress | None) -> _Material:
-    training = read_pairs(places.training, places.skip_missing)
-    validation = read_pairs(places.validation, places.skip_missing)
+    training = read_clips(places.training, places.skip_missing)
+    validation = read_clips(places.validation, places.skip_missing)
     encoder = load_encoder(settings.model.encoder, places.weights)
     check_encoder(encoder, settings.model.encoder.name)
     parts = [
@@ -146,7 +111,8 @@ def _gather(settings: ExperimentSettings, places: Places, progress: Progress | N
     model = settings.model.model_copy(
         update={"encoder": settings.model.encoder.model_copy(update={"weights": weights})}
     )
-    resolved = settings.model_copy(update={"data": DataSettings(fingerprint=found), "model": model})
+    data = settings.data.model_copy(update={"fingerprint": found})
+    resolved = settings.model_copy(update={"data": data, "model": model})
     return _Material(resolved, training, validation, encoder)
 
 

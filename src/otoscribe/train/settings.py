@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from otoscribe.errors import SettingsError, UsageError, unknown_name
 from otoscribe.model.caption_model import ModelSettings
 from otoscribe.settings import Frozen
+from otoscribe.train.store import Kind
 
 PRESETS = Path(__file__).parents[1] / "presets"
 """Folder of the settings that have a name: NAME.toml."""
@@ -22,6 +23,8 @@ class DataSettings(Frozen):
     fingerprint: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Of the recordings and captions to learn from and to validate with; None: those that are given, whose
     fingerprint then becomes part of a run's settings."""
+    precision: Kind = "float32"
+    """Numbers of the embeddings on disk; float16 takes half the space, and keeps 3 of 7 digits."""
 
 
 class TrainingSettings(Frozen):

@@ -1,0 +1,117 @@
+"""Recordings and a frozen encoder → embeddings in the store, each computed once, also by many processes."""
+
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from otoscribe.audio import reading
+from otoscribe.datasets.folder import CaptionedClip
+from otoscribe.errors import AudioWarning, UsageError
+from otoscribe.model.encoders.base import ENCODERS, Encoder, described
+from otoscribe.progress import Progress
+from otoscribe.train.shards import Embedding
+from otoscribe.train.store import FORMAT, Kind, Store
+
+READING = 2
+"""Raised whenever reading gives another waveform for the same file; no embedding stored before is reused."""
+
+
+def store_of(encoder: Encoder, folder: Path, kind: Kind = "float32") -> Store:
+    """Return the store of what an encoder makes of recordings.
+
+    Args:
+        encoder: frozen.
+        folder: of all embeddings.
+        kind: how values are stored.
+
+    Raises:
+        RunError: the recipe on disk is damaged.
+    """
+    return Store(folder, {**described(encoder), "reading": READING}, kind)
+
+
+def is_outdated(recipe: Mapping[str, Any]) -> bool:
+    """Tell whether an earlier version of the encoder, of reading or of the store made the embeddings."""
+    if recipe.get("reading", 0) < READING or recipe.get("format", 0) < FORMAT:
+        return True
+    try:
+        return bool(recipe["version"] < ENCODERS[recipe["name"]].spec.version)
+    except (KeyError, UsageError):  # of an encoder that is not here
+        return False
+
+
+def embed(
+    clips: Sequence[CaptionedClip], encoder: Encoder, store: Store, progress: Progress | None = None
+) -> int:
+    """Compute the embeddings that are not in the store, and add them.
+
+    Args:
+        clips: the recordings.
+        encoder: what `store_of` was given; computes on the device where it is.
+        store: sees what other processes add meanwhile.
+        progress: called for every recording.
+
+    Returns:
+        How many were computed.
+
+    Raises:
+        AudioError: a recording cannot be read.
+        RunError: an embedding cannot be stored.
+    """
+    # In an order of its own, so that two processes seldom work on the same recording at the same time.
+    order = random.Random().sample(clips, len(clips))
+    computed = 0
+    with store:
+        for done, clip in enumerate(order, 1):
+            if clip.sha256 not in store:
+                embedding = _computed(clip.path, encoder)
+                if clip.sha256 not in store:  # another process was as far
+                    store.add(clip.sha256, embedding)
+                    computed += 1
+            if progress:
+                progress("encoding", done, len(clips))
+    return computed
+
+
+def features_of(
+    clips: Sequence[CaptionedClip],
+    encoder: Encoder,
+    folder: Path,
+    kind: Kind = "float32",
+    progress: Progress | None = None,
+) -> list[Tensor]:
+    """Return the output of an encoder that its settings choose for each clip, [frames, width].
+
+    The tensors are the files of the store, mapped: they take memory while they are used, which the system
+    takes back when it needs it.
+
+    Args:
+        clips: the recordings.
+        encoder: frozen.
+        folder: of all embeddings; what is missing is computed and added.
+        kind: how values are stored, and returned.
+        progress: called for every recording.
+
+    Raises:
+        AudioError: a recording cannot be read.
+        RunError: an embedding cannot be stored.
+    """
+    store = store_of(encoder, folder, kind)
+    embed(clips, encoder, store, progress)
+    return [torch.from_numpy(store[clip.sha256].values) for clip in clips]
+
+
+def _computed(recording: Path, encoder: Encoder) -> Embedding:
+    audio = reading.load(recording, encoder.spec.sample_rate)
+    if audio.notes:
+        warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 3)
+    device = next(encoder.parameters()).device
+    with torch.no_grad():
+        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(device))[0]
+    return Embedding(features.cpu().numpy(), np.array(encoder.times(len(audio.waveform))))

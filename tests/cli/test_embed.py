@@ -1,0 +1,117 @@
+"""`otoscribe embed` and `otoscribe store`: what they print, what training finds, and how they fail."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from otoscribe.cli.main import app
+from support.tiny_encoder import NAME, TinyEncoder, write_weights
+from support.tiny_tables import write_table, write_tables
+
+SETTINGS = f"""
+[model]
+encoder.name = "{NAME}"
+adapter = {{name = "mlp", hidden = 8}}
+words = {{name = "random", width = 8}}
+decoder = {{d_model = 8, heads = 2, head_dim = 4, blocks = 1}}
+[training]
+maximum_epochs = 1
+"""
+
+
+@pytest.fixture
+def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Return two tables, and work beside them."""
+    monkeypatch.chdir(tmp_path)
+    write_weights(Path("weights"), seed=0)
+    Path("small.toml").write_text(SETTINGS)
+    return write_tables(Path("recordings"))
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def embed(*tables: Path) -> Result:
+    return run("embed", "small.toml", *tables, "--weights", "weights", "--threads", 1)
+
+
+def test_each_recording_is_computed_once_and_training_computes_none(
+    tables: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = embed(*tables)
+    assert (result.exit_code, result.stderr) == (0, "")
+    (folder,) = Path("features").iterdir()
+    assert result.stdout == f"{folder}: 6 of 6 recordings computed\n"
+    assert embed(*tables).stdout == f"{folder}: 0 of 6 recordings computed\n"
+
+    monkeypatch.setattr("otoscribe.train.experiment.check_encoder", lambda *_: None)  # which encodes noise
+    monkeypatch.setattr(TinyEncoder, "forward", None)
+    training, validation = tables
+    options = ["--clips", training, "--validation", validation, "--weights", "weights"]
+    assert run("train", "small.toml", *options).exit_code == 0
+
+
+def test_what_is_missing_is_an_error_or_left_out(tables: tuple[Path, Path]) -> None:
+    write_table(tables[1], {"nowhere.wav": ["a tone"], "other.wav": ["a tone"]})
+    assert "'nowhere.wav'" in embed(*tables).stderr
+    assert not Path("features").exists()
+    result = run("embed", "small.toml", *tables, "--weights", "weights", "--skip-missing")
+    assert result.exit_code == 0
+    assert "5 of 5 recordings" in result.stdout
+
+
+def test_an_interrupted_embed_goes_on(tables: tuple[Path, Path]) -> None:
+    broken = tables[0].parent / "low.wav"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"RIFF, but no more")
+    result = embed(tables[0])
+    assert result.exit_code == 1
+    assert "low.wav" in result.stderr
+    broken.write_bytes(whole)
+    assert embed(tables[0]).exit_code == 0
+    assert embed(tables[0]).stdout.endswith(": 0 of 4 recordings computed\n")
+
+
+def test_the_store_is_verified_and_pruned(tables: tuple[Path, Path]) -> None:
+    embed(tables[0])
+    embed(tables[1])
+    (folder,) = Path("features").iterdir()
+    what = f"{folder} ({NAME} embeddings 0.0 float32)"
+    result = run("store", "verify")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{what}: 6 embeddings, 0.0 MB, 0 damaged\n"
+    values = min(folder.glob("*.values"))
+    values.write_bytes(values.read_bytes()[:-1])
+    result = run("store", "verify", "features", "--format", "json")
+    assert result.exit_code == 1
+    (row,) = json.loads(result.stdout)
+    assert (row["embeddings"], row["damaged"], row["shards"]) == (5, 1, 2)
+    assert row["recipe"]["name"] == NAME
+    result = run("store", "prune")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{what}: 5 embeddings, 0.0 MB, 1 damaged, 0.0 MB freed\n"
+    (row,) = json.loads(run("store", "verify", "--format", "json").stdout)
+    assert (row["embeddings"], row["damaged"], row["shards"]) == (5, 0, 1)
+    embed(*tables)
+    assert run("store", "verify").stdout.startswith(f"{what}: 6 embeddings")
+
+
+def test_embeddings_of_an_earlier_version_are_pruned(
+    tables: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(*tables)
+    assert run("store", "prune").exit_code == 0
+    assert len(list(Path("features").iterdir())) == 1
+    monkeypatch.setattr("otoscribe.train.embed.READING", 3)
+    assert "0.0 MB freed" in run("store", "prune").stdout
+    assert list(Path("features").iterdir()) == []
+
+
+def test_a_store_that_is_not_there_fails_in_a_sentence(tmp_path: Path) -> None:
+    for command in ("verify", "prune"):
+        result = run("store", command, tmp_path / "nowhere")
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"There is no folder {tmp_path / 'nowhere'}.")
