@@ -32,9 +32,10 @@ ROOMS = {
     "model.weights": "formula tflite yamnet_files",
     "model.encoders": "base yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention evidence",
-    "model.words": "base random",
+    "model.vectors": "opened word2vec glove fasttext published",
+    "model.words": "base random cbow word2vec glove fasttext",
     "model ": "contract decoder caption_model torch_stepper",
-    "train": "settings store batches run history trainer experiment evaluate few_bits export",
+    "train": "settings store batches run coverage history trainer experiment evaluate few_bits export",
     "cli": "terminal options output formats caption score get train evaluate export main",
     " ": "__main__",
 }
@@ -46,7 +47,7 @@ STAGES = [
 
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
-    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers"),
+    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim"),
     *("otoscribe.model", "otoscribe.train"),
 )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights, Words
 from otoscribe.cli.output import Output
 from otoscribe.errors import UsageError
 
@@ -31,6 +31,7 @@ def evaluate(
     ],
     beam: Annotated[int, typer.Option(metavar="N", help="Hypotheses kept while searching.")] = 4,
     weights: Weights = None,
+    words: Words = None,
     skip_missing: SkipMissing = False,
     features: Features = Path("features"),
     device: Device = "cpu",
@@ -64,6 +65,7 @@ def evaluate(
             options=options,
             features=features,
             weights=weights,
+            words=words,
             runtime=RuntimeSettings(device=device, threads=threads),
             progress=bars.show,
         )

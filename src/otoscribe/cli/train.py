@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights, Words
 
 if TYPE_CHECKING:
     from otoscribe.train.history import Epoch
@@ -27,6 +27,7 @@ def train(
         Path, typer.Option(metavar="TABLE", help="Recordings that choose the best epoch, likewise.")
     ],
     weights: Weights = None,
+    words: Words = None,
     skip_missing: SkipMissing = False,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
     features: Features = Path("features"),
@@ -44,11 +45,14 @@ def train(
         training=clips,
         validation=validation,
         weights=weights,
+        words=words,
         features=features,
         skip_missing=skip_missing,
     )
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         experiment = prepare(chosen, places, bars.show)
+    if experiment.coverage is not None:
+        print(terminal.printable(str(experiment.coverage)), flush=True)
     runtime = trainer.RuntimeSettings(device=device, threads=threads)
     print(terminal.printable(str(trainer.train(experiment, runs, runtime, _say))))
 

@@ -15,8 +15,9 @@ from otoscribe.datasets.folder import CaptionedClip, fingerprint, read_pairs
 from otoscribe.errors import AudioWarning, RunError
 from otoscribe.model.contract import check_encoder
 from otoscribe.model.encoders.base import Encoder, described, load_encoder, weights_of
+from otoscribe.model.words.base import Beginning, Origin, load_words, resolved
 from otoscribe.progress import Progress
-from otoscribe.text.vocabulary import Vocabulary
+from otoscribe.text.vocabulary import Vocabulary, words_of
 from otoscribe.train.batches import Split
 from otoscribe.train.settings import DataSettings, ExperimentSettings
 from otoscribe.train.store import Store
@@ -40,6 +41,8 @@ class Places:
     """Folder of what encoders made of recordings."""
     skip_missing: bool = False
     """Go on without recordings that are not there."""
+    words: Path | None = None
+    """Folder of the word embedding's published files, see `load_words`."""
 
 
 class _Material(NamedTuple):
@@ -48,12 +51,16 @@ class _Material(NamedTuple):
     training: list[CaptionedClip]
     validation: list[CaptionedClip]
     encoder: Encoder
+    vocabulary: Vocabulary
+    """Of the training captions alone."""
+    beginning: Beginning | None
+    """Of the words."""
 
 
 def resolve(
     settings: ExperimentSettings, places: Places, progress: Progress | None = None
 ) -> ExperimentSettings:
-    """Name the data and the encoder's weights in the settings, whose hash is then the id of the run.
+    """Name the data and all weights that exist already in the settings, whose hash is then the run's id.
 
     Args:
         settings: what they name already must be what is found.
@@ -63,7 +70,8 @@ def resolve(
     Raises:
         TableError: a table cannot be used.
         RunError: the data are others than the settings name.
-        WeightsError: the encoder's weights are not there, or others than the settings name.
+        WeightsError: the encoder's weights or the words' vectors are not there, or others than the settings
+            name.
     """
     return _gather(settings, places, progress).settings
 
@@ -82,21 +90,21 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
         AudioError: a recording cannot be read.
         TableError: a table cannot be used.
         RunError: the data are others than the settings name, or features cannot be stored.
-        WeightsError: the encoder's weights are not there, or others than the settings name.
+        WeightsError: the encoder's weights or the words' vectors are not there, or others than the settings
+            name.
     """
-    resolved, training, validation, encoder = _gather(settings, places, progress)
-    words = (caption for clip in training for caption in clip.captions)
-    vocabulary = Vocabulary.from_captions(words, resolved.training.minimum_count)
+    chosen, training, validation, encoder, vocabulary, beginning = _gather(settings, places, progress)
     features = features_of([*training, *validation], encoder, places.features, progress)
     captions = [
         [vocabulary.encode(caption) for caption in clip.captions] for clip in (*training, *validation)
     ]
     first = len(training)
     return Experiment(
-        resolved,
+        chosen,
         vocabulary,
         Split(features[:first], captions[:first]),
         Split(features[first:], captions[first:]),
+        beginning,
     )
 
 
@@ -143,11 +151,18 @@ def _gather(settings: ExperimentSettings, places: Places, progress: Progress | N
             f"not {settings.data.fingerprint}. Name other tables, or leave data.fingerprint out."
         )
     weights = settings.model.encoder.weights or weights_of(encoder)
+    captions = [caption for clip in training for caption in clip.captions]
+    vocabulary = Vocabulary.from_captions(captions, settings.training.minimum_count)
+    origin = Origin([words_of(caption) for caption in captions], places.words)
+    beginning = load_words(settings.model.words, vocabulary.words, origin)
     model = settings.model.model_copy(
-        update={"encoder": settings.model.encoder.model_copy(update={"weights": weights})}
+        update={
+            "encoder": settings.model.encoder.model_copy(update={"weights": weights}),
+            "words": resolved(settings.model.words, beginning),
+        }
     )
-    resolved = settings.model_copy(update={"data": DataSettings(fingerprint=found), "model": model})
-    return _Material(resolved, training, validation, encoder)
+    chosen = settings.model_copy(update={"data": DataSettings(fingerprint=found), "model": model})
+    return _Material(chosen, training, validation, encoder, vocabulary, beginning)
 
 
 def _counted(clips: Sequence[CaptionedClip], what: str, progress: Progress | None) -> Iterator[CaptionedClip]:

@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from otoscribe.errors import RunError, UsageError
 from otoscribe.files import write_text
 from otoscribe.model.caption_model import CaptionModel
+from otoscribe.model.words.base import Beginning
 from otoscribe.settings import Frozen, run_id
-from otoscribe.text.vocabulary import PAD, Vocabulary
+from otoscribe.text.vocabulary import PAD, SPECIALS, Vocabulary
 from otoscribe.train.batches import Batch, Source
+from otoscribe.train.coverage import Coverage
 from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
-from otoscribe.train.run import claim, identity, load_checkpoint, load_run, save_checkpoint, save_tensors
+from otoscribe.train.run import claim, identity, load_checkpoint, load_model, save_checkpoint, save_tensors
 from otoscribe.train.settings import ExperimentSettings, TrainingSettings
 
 
@@ -46,10 +48,20 @@ class Experiment:
     """Pairs to learn from."""
     validation: Source
     """Pairs that choose the epoch."""
+    beginning: Beginning | None = None
+    """What the words begin with; None: chance."""
 
     def __post_init__(self) -> None:
         if not self.settings.is_resolved:
-            raise ValueError("The settings of an experiment name its data and its encoder's weights.")
+            raise ValueError("The settings of an experiment name its data, and all weights that there are.")
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """How many words have a vector that was not drawn; None: all were."""
+        if self.beginning is None:
+            return None
+        words = len(self.vocabulary) - len(SPECIALS)
+        return Coverage(name=self.settings.model.words.name, words=words, missing=self.beginning.missing)
 
 
 def learning_rate(options: TrainingSettings, step: int, progress: float) -> float:
@@ -96,8 +108,12 @@ def train(
     try:
         claim(run / "settings.json", experiment.settings.model_dump_json(indent=2) + "\n")
         claim(run / "vocabulary.json", experiment.vocabulary.to_json())
+        if experiment.coverage is not None:
+            claim(run / "words.json", experiment.coverage.model_dump_json(indent=2) + "\n")
         if (run / "done").is_file():
-            load_run(run)  # which says so if it is damaged
+            load_model(
+                run, experiment.settings, experiment.vocabulary, experiment.beginning
+            )  # or it is damaged
             for epoch in read_log(run / "log.csv"):
                 report(epoch)
         else:
@@ -121,7 +137,8 @@ def train(
 def _train(experiment: Experiment, run: Path, device: torch.device, report: Callable[[Epoch], None]) -> None:
     options = experiment.settings.training
     torch.manual_seed(options.seed)
-    model = CaptionModel(experiment.settings.model, experiment.vocabulary).to(device)
+    chosen = experiment.settings.model
+    model = CaptionModel(chosen, experiment.vocabulary, experiment.beginning).to(device)
     # Without decay, AdamW computes what the paper's Adam does, to the bit.
     optimiser = torch.optim.AdamW(
         model.parameters(),
