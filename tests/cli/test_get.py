@@ -124,7 +124,16 @@ def rows(result: Result) -> dict[str, dict[str, object]]:
 def test_the_list_says_what_there_is_and_what_is_here(networks: FileServer, cache: Path) -> None:
     pytest.importorskip("torch", reason="Encoders need the learning half.")
     found = rows(get("--format", "json"))
-    assert list(found) == ["spice", "fense", "yamnet", "yamnet_voice", "fasttext", "glove", "word2vec"]
+    assert list(found) == [
+        "spice",
+        "fense",
+        "yamnet",
+        "yamnet_voice",
+        "bert",
+        "fasttext",
+        "glove",
+        "word2vec",
+    ]
     assert found["spice"] == {
         "name": "spice",
         "purpose": "metrics SPICE and SPIDEr: a parser",
@@ -153,7 +162,7 @@ def test_the_list_says_what_there_is_and_what_is_here(networks: FileServer, cach
     assert lines[1].endswith(f"  17 MB  GPL-3.0          missing  {cache / 'spice'}")
     assert lines[2].endswith(f" 706 MB  MIT, Apache-2.0  whole    {cache / 'fense'}")
     assert len(lines) == 1 + len(found)
-    assert lines[5].split()[5] == "?"  # nobody states the size of fastText's
+    assert lines[6].split()[5] == "?"  # nobody states the size of fastText's
 
 
 WITHOUT_TORCH = """
@@ -186,7 +195,7 @@ def test_the_list_needs_no_pytorch() -> None:
     [
         (
             ["spise"],
-            "There is no download named 'spise'. Did you mean 'spice'? Known: cbow, fasttext, fense, ",
+            "There is no download named 'spise'. Did you mean 'spice'? Known: bert, cbow, fasttext, fense, ",
         ),
         (["spice", "nothing"], "There is no download named 'nothing'."),
         ([""], "There is no download named ''."),

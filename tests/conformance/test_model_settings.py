@@ -24,7 +24,7 @@ from otoscribe.settings import Frozen
 from otoscribe.text.vocabulary import START, Vocabulary
 from support.encoders import random_encoder
 from support.table_stepper import TableStepper, random_table
-from support.words import built, every_kind
+from support.words import built
 
 WIDTH = 16
 VOCABULARY = Vocabulary.from_captions(["a dog barks while rain falls on the roof"])
@@ -54,6 +54,7 @@ OTHER: dict[str, Any] = {
     "window": 1,
     "passes": 2,
     "seed": 1,
+    "mode": "full",
     # search
     "beam": 1,
     "candidates": 3,
@@ -71,7 +72,7 @@ OTHER: dict[str, Any] = {
 
 BASES: list[Frozen] = [
     *(ADAPTERS[name].Settings(name=name) for name in ADAPTERS),
-    *every_kind(),
+    *(WORDS[name].Settings(name=name) for name in WORDS),
     DecoderSettings(d_model=WIDTH, heads=2, head_dim=8),
     Search(),
     ModelSettings(

@@ -42,6 +42,7 @@ def evaluate(
     from otoscribe.cli.score import scores_of, text_of
     from otoscribe.datasets.folder import read_pairs
     from otoscribe.search.options import Search
+    from otoscribe.train.coverage import LEAK, coverage_of
     from otoscribe.train.evaluate import evaluate as evaluate_run
     from otoscribe.train.trainer import RuntimeSettings
 
@@ -69,6 +70,7 @@ def evaluate(
             runtime=RuntimeSettings(device=device, threads=threads),
             progress=bars.show,
         )
+    coverage = coverage_of(run)
     folder = table if table.is_dir() else table.parent
     names = [_name(clip.path, folder) for clip in clips]
     candidates: Captions = {name: (caption,) for name, caption in zip(names, captions, strict=True)}
@@ -76,6 +78,8 @@ def evaluate(
     target.write(_csv(candidates))
     scores = scores_of(candidates, references, threads=threads)
     sys.stdout.writelines(text_of(scores, candidates, references))
+    if coverage and coverage.leaky:
+        print(LEAK)
 
 
 def _name(recording: Path, folder: Path) -> str:

@@ -51,9 +51,11 @@ def train(
     )
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         experiment = prepare(chosen, places, bars.show)
-    if experiment.coverage is not None:
-        print(terminal.printable(str(experiment.coverage)), flush=True)
+    for line in experiment.coverage().lines():
+        print(terminal.printable(line), flush=True)
     runtime = trainer.RuntimeSettings(device=device, threads=threads)
+    with terminal.Bars() as bars:
+        trainer.embed_captions(experiment, runtime, bars.show)
     print(terminal.printable(str(trainer.train(experiment, runs, runtime, _say))))
 
 

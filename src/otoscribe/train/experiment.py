@@ -15,10 +15,11 @@ from otoscribe.datasets.folder import CaptionedClip, fingerprint, read_pairs
 from otoscribe.errors import AudioWarning, RunError
 from otoscribe.model.contract import check_encoder
 from otoscribe.model.encoders.base import Encoder, described, load_encoder, weights_of
-from otoscribe.model.words.base import Beginning, Origin, load_words, resolved
+from otoscribe.model.words.base import WORDS, Beginning, Origin, WordSettings, load_words, resolved
 from otoscribe.progress import Progress
 from otoscribe.text.vocabulary import Vocabulary, words_of
 from otoscribe.train.batches import Split
+from otoscribe.train.prefixes import PrefixStates
 from otoscribe.train.settings import DataSettings, ExperimentSettings
 from otoscribe.train.store import Store
 from otoscribe.train.trainer import Experiment
@@ -105,7 +106,22 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
         Split(features[:first], captions[:first]),
         Split(features[first:], captions[first:]),
         beginning,
+        _states(chosen.model.words, vocabulary, captions, beginning, places.features),
     )
+
+
+def _states(
+    settings: WordSettings,
+    vocabulary: Vocabulary,
+    captions: Sequence[Sequence[list[int]]],
+    beginning: Beginning | None,
+    folder: Path,
+) -> PrefixStates | None:
+    """Return what keeps the vectors of slow words; None of others."""
+    if beginning is None or not WORDS[settings.name].is_slow(settings):
+        return None
+    every = [caption for of_clip in captions for caption in of_clip]
+    return PrefixStates(folder, every, len(vocabulary), beginning.weights, beginning.width)
 
 
 def features_of(

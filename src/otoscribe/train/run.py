@@ -4,7 +4,7 @@ A run folder, `runs/<run id>/`:
 
     settings.json        what decides the result: data, model and training, all resolved
     vocabulary.json      words of the training captions
-    words.json           which of them have no vector, where the words do not begin at random
+    words.json           which of them begin at random, and whether the vectors leak
     model.safetensors    weights of the best epoch so far; the encoder's are known by name and hash
     log.csv              losses of every epoch
     last.safetensors     weights and optimiser after the last epoch, and the history; deleted when done

@@ -1,6 +1,6 @@
-"""Small files of word vectors as gensim and fastText write them, and what these libraries read back.
+"""Small files of word vectors as gensim, fastText and transformers write them, and what these read back.
 
-    pip install gensim fasttext-wheel && python tests/golden/words/make_words.py
+    pip install gensim fasttext-wheel transformers torch && python tests/golden/words/make_words.py
 
 The files bear the names of the published ones, so the folder can stand in for theirs.
 """
@@ -10,12 +10,31 @@ from pathlib import Path
 
 import fasttext
 import numpy as np
+import torch
 from gensim.models import KeyedVectors
+from transformers import BertConfig, BertModel
 
 FOLDER = Path(__file__).resolve().parent
 WIDTH = 8
 WORDS = ["in", "dog", "barks", "rain", "falls", "while", "on", "the", "bird", "Dog", "café", "high-pitched"]
 CAPTIONS = ["a dog barks loudly while rain falls", "rain falls on the roof", "a bird sings in the café"]
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "-",
+    "a",
+    "dog",
+    "bark",
+    "##s",
+    "##ing",
+    "rain",
+    "fall",
+    "on",
+]
+PIECES += ["while", "the", "roof", "bird", "sing", "high", "pitch", "##ed", "low", "tone", "cafe"]
 ASKED = ["dog", "café", "a", "barking", "über", "x", "high-pitched"]
 
 
@@ -40,6 +59,18 @@ def main() -> None:
         "word2vec": {word: vectors[word].tolist() for word in WORDS},
         "fasttext": {word: model.get_word_vector(word).tolist() for word in ASKED},
     }
+    torch.manual_seed(0)
+    sizes = BertConfig(
+        vocab_size=len(PIECES),
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+        initializer_range=0.5,  # so that pieces matter to each other
+    )
+    BertModel(sizes).save_pretrained(FOLDER)
+    (FOLDER / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     text = json.dumps(expected, indent=1, ensure_ascii=False) + "\n"
     (FOLDER / "expected.json").write_text(text, encoding="utf-8")
 

@@ -117,6 +117,14 @@ class WordEmbedding(nn.Module, ABC):
         """Tell whether a run does not keep what its words began with, but knows it by its hash."""
         return False
 
+    @classmethod
+    def is_slow(cls, settings: Any) -> bool:
+        """Tell whether `newest` takes so long that training keeps what it gives for its captions' beginnings.
+
+        Such words are fixed, and do not leak.
+        """
+        return False
+
     def begin(self, beginning: Beginning) -> None:
         """Take what `gather` returned.
 
