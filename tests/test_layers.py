@@ -30,14 +30,15 @@ ROOMS = {
     "metrics.java": "runtime worker answers meteor spice_files spice_worker spice",
     "metrics.fense": "networks fense",
     "metrics ": "evaluation scorer __init__",
-    "model": "windows spectrogram pitch attention",
+    "model": "windows spectrogram pitch attention bert",
     "model.weights": "formula tflite yamnet_files",
     "model.encoders": "base yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention evidence",
-    "model.words": "base random",
+    "model.vectors": "opened word2vec glove fasttext bert_folder published",
+    "model.words": "base random cbow word2vec glove fasttext bert",
     "model ": "contract decoder caption_model torch_stepper",
-    "train": "shards store settings batches run history trainer embed upkeep experiment evaluate few_bits"
-    " export",
+    "train": "shards store settings batches run coverage history prefixes trainer embed upkeep experiment evaluate"
+    " few_bits export",
     "cli": "terminal options output formats caption score get data embed store train evaluate export main",
     " ": "__main__",
 }
@@ -49,7 +50,7 @@ STAGES = [
 
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
-    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers"),
+    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim", "tokenizers"),
     *("otoscribe.model", "otoscribe.train"),
 )
 

@@ -126,7 +126,7 @@ def test_the_list_says_what_there_is_and_what_is_here(networks: FileServer, cach
     pytest.importorskip("torch", reason="Encoders need the learning half.")
     found = rows(get("--format", "json"))
     assert list(found)[:6] == ["spice", "fense", "audiocaps", "clotho", "clotho_v1", "macs"]
-    assert {"yamnet", "yamnet_voice"} < set(found)
+    assert {"yamnet", "yamnet_voice", "bert", "fasttext", "glove", "word2vec"} < set(found)
     assert found["clotho"]["folder"] == str(cache / "datasets" / "clotho")
     assert found["spice"] == {
         "name": "spice",
@@ -174,9 +174,9 @@ def test_the_list_needs_no_pytorch() -> None:
     listed = run()
     assert (listed.returncode, listed.stderr) == (0, "")
     lines = listed.stdout.splitlines()
-    names = [line.split()[0] for line in lines[1:-1]]
-    assert names[:6] == ["spice", "fense", "audiocaps", "clotho", "clotho_v1", "macs"]
-    assert {"yamnet", "yamnet_voice"} < set(names)
+    listed_names = [line.split()[0] for line in lines[1:-1]]
+    assert listed_names[:6] == ["spice", "fense", "audiocaps", "clotho", "clotho_v1", "macs"]
+    assert {"yamnet", "yamnet_voice", "fasttext", "glove", "word2vec"} < set(listed_names)
     assert lines[-1:] == ["For what is ? here, type: pip install 'otoscribe[train]'"]
     one = run("yamnet")
     assert one.returncode == 1
@@ -188,7 +188,7 @@ def test_the_list_needs_no_pytorch() -> None:
     [
         (
             ["spise"],
-            "There is no download named 'spise'. Did you mean 'spice'? Known: audiocaps, clotho, ",
+            "There is no download named 'spise'. Did you mean 'spice'? Known: audiocaps, bert, ",
         ),
         (["spice", "nothing"], "There is no download named 'nothing'."),
         ([""], "There is no download named ''."),

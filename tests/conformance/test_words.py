@@ -4,18 +4,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from otoscribe.model.words.base import WORDS, StaticWords, WordEmbedding
+from otoscribe.model.words.base import StaticWords, WordEmbedding, WordSettings
 from otoscribe.text.vocabulary import END, PAD, START
+from support.words import built, every_kind, title
 
 LISTED = ("<pad>", "<start>", "<end>", "<unknown>", "a", "dog", "barks", "rain", "falls")
 HISTORY = torch.tensor([[START, 4, 5, 6, END], [START, 7, 8, END, PAD]])
 
 
-@pytest.fixture(params=list(WORDS))
-def words(request: pytest.FixtureRequest) -> WordEmbedding:
-    kind = WORDS[request.param]
+@pytest.fixture(params=list(every_kind()), ids=title)
+def settings(request: pytest.FixtureRequest) -> WordSettings:
+    chosen: WordSettings = request.param
+    return chosen
+
+
+@pytest.fixture
+def words(settings: WordSettings) -> WordEmbedding:
     torch.manual_seed(1)
-    return kind(kind.Settings(name=request.param), LISTED).eval()
+    return built(settings, LISTED).eval()
 
 
 def leaks(words: WordEmbedding) -> list[int]:
@@ -53,6 +59,10 @@ def test_no_vector_depends_on_a_word_after_it_unless_it_says_so(words: WordEmbed
     assert bool(leaks(words)) is words.leaky
 
 
+def test_what_leaks_is_what_reads_whole_captions(settings: WordSettings, words: WordEmbedding) -> None:
+    assert words.leaky is (title(settings) == "bert-full")
+
+
 def test_the_leak_is_found_where_there_is_one(words: WordEmbedding, monkeypatch: pytest.MonkeyPatch) -> None:
     forward = type(words).forward
 
@@ -63,6 +73,11 @@ def test_the_leak_is_found_where_there_is_one(words: WordEmbedding, monkeypatch:
     assert leaks(words) == [0, 1, 2, 3]
 
 
+def test_the_same_seed_gives_the_same_words(settings: WordSettings, words: WordEmbedding) -> None:
+    torch.manual_seed(1)
+    assert torch.equal(built(settings, LISTED).eval()(HISTORY), words(HISTORY))
+
+
 def test_a_table_holds_the_vector_of_every_word(words: WordEmbedding) -> None:
     assert (words.table is not None) or not isinstance(words, StaticWords)
     if words.table is not None:
@@ -71,6 +86,9 @@ def test_a_table_holds_the_vector_of_every_word(words: WordEmbedding) -> None:
 
 
 def test_gradient_reaches_every_weight_that_is_tuned(words: WordEmbedding) -> None:
-    words.train()(HISTORY).square().sum().backward()
+    output = words.train()(HISTORY)
+    assert output.requires_grad is any(weight.requires_grad for weight in words.parameters())
+    if output.requires_grad:
+        output.square().sum().backward()
     for weight in words.parameters():
         assert (weight.grad is not None) is weight.requires_grad

@@ -43,6 +43,10 @@ def unsized(file: PublishedFile) -> PublishedFile:
     return replace(file, bytes=None)
 
 
+def unchecked(file: PublishedFile) -> PublishedFile:
+    return replace(file, bytes=None, checksum=None)
+
+
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
@@ -393,3 +397,19 @@ def test_a_remote_file_survives_cuts_and_needs_ranges(server: FileServer, file: 
         server.ranges = False
         with pytest.raises(RangesRefusedError, match="whole files only"):
             remote.read(10)
+
+
+def test_a_file_without_a_stated_checksum_is_known_by_its_size(
+    server: FileServer, file: PublishedFile, tmp_path: Path
+) -> None:
+    put_part(tmp_path, CONTENT[:1000])
+    for _ in range(2):
+        download(unchecked(file), tmp_path)
+    assert (tmp_path / file.name).read_bytes() == CONTENT
+    assert unchecked(file).is_whole_in(tmp_path)
+    sized = replace(file, checksum=None)
+    assert sized.is_whole_in(tmp_path)
+    (tmp_path / "browser").mkdir()
+    (tmp_path / "browser" / "a.jar").write_bytes(CONTENT[:-1])
+    with pytest.raises(DownloadError, match=f"its size is not {len(CONTENT)}"):
+        copy(sized, tmp_path / "copied", tmp_path / "browser")

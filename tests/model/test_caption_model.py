@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from otoscribe.errors import SettingsError, UsageError
 from otoscribe.model.caption_model import CaptionModel, ModelSettings
+from otoscribe.model.encoders.base import ENCODERS
 from otoscribe.model.torch_stepper import TorchStepper
 from otoscribe.search.beam import search
 from otoscribe.search.options import Search
@@ -149,6 +150,17 @@ def test_search_over_a_batch_gives_each_clip_what_it_gets_alone() -> None:
         np.testing.assert_allclose(
             [one.log_probability for one in alone], [one.log_probability for one in expected], rtol=1e-5
         )
+
+
+@pytest.mark.parametrize("adapter", ["identity", "mlp", "attention"])
+def test_the_encoders_width_flows_through_every_adapter(adapter: str) -> None:
+    for name in ENCODERS:
+        for output, width in ENCODERS[name].spec.outputs.items():
+            made = model(encoder={"name": name, "output": output}, adapter={"name": adapter})
+            tokens, features = torch.tensor([[START, 4]]), torch.rand(1, 3, width)
+            memory = made.adapter(features, None).memory
+            assert memory.shape == (1, 3, {"identity": width, "mlp": 256, "attention": 512}[adapter])
+            assert made.log_probabilities(features, None, tokens, torch.tensor([0])).isfinite().all()
 
 
 def test_tied_words_of_another_width_are_refused() -> None:

@@ -153,11 +153,11 @@ def test_a_run_that_names_no_data_or_weights_is_none(tmp_path: Path, part: str) 
     else:
         chosen["model"]["encoder"]["weights"] = None
     open_settings = ExperimentSettings.model_validate_json(json.dumps(chosen))
-    with pytest.raises(ValueError, match="name its data and its encoder's weights"):
+    with pytest.raises(ValueError, match="name its data, and all weights"):
         Experiment(open_settings, VOCABULARY, split(), split(1))
     run = run_in(tmp_path, maximum_epochs=1)
     (run / "settings.json").write_text(open_settings.model_dump_json())
-    with pytest.raises(RunError, match="names no data or no weights"):
+    with pytest.raises(RunError, match="names no data, weights or vectors"):
         load_run(run)
 
 

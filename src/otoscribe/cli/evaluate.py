@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights, Words
 from otoscribe.cli.output import Output
 from otoscribe.errors import UsageError
 
@@ -31,6 +31,7 @@ def evaluate(
     ],
     beam: Annotated[int, typer.Option(metavar="N", help="Hypotheses kept while searching.")] = 4,
     weights: Weights = None,
+    words: Words = None,
     skip_missing: SkipMissing = False,
     features: Features = Path("features"),
     device: Device = "cpu",
@@ -41,6 +42,7 @@ def evaluate(
     from otoscribe.cli.score import scores_of, text_of
     from otoscribe.datasets.corpora.base import read_clips
     from otoscribe.search.options import Search
+    from otoscribe.train.coverage import LEAK, coverage_of
     from otoscribe.train.evaluate import evaluate as evaluate_run
     from otoscribe.train.trainer import RuntimeSettings
 
@@ -64,9 +66,11 @@ def evaluate(
             options=options,
             features=features,
             weights=weights,
+            words=words,
             runtime=RuntimeSettings(device=device, threads=threads),
             progress=bars.show,
         )
+    coverage = coverage_of(run)
     folder = table if table.is_dir() else table.parent
     names = [_name(clip.path, folder) for clip in clips]
     candidates: Captions = {name: (caption,) for name, caption in zip(names, captions, strict=True)}
@@ -74,6 +78,8 @@ def evaluate(
     target.write(_csv(candidates))
     scores = scores_of(candidates, references, threads=threads)
     sys.stdout.writelines(text_of(scores, candidates, references))
+    if coverage and coverage.leaky:
+        print(LEAK)
 
 
 def _name(recording: Path, folder: Path) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from otoscribe.cli.options import Weights
+from otoscribe.cli.options import Weights, Words
 from otoscribe.cli.terminal import printable
 from otoscribe.errors import RunError
 
@@ -17,6 +17,7 @@ def export(
         bool, typer.Option("--float16", help="Store weights in 16 bits: half the size, rounded.")
     ] = False,
     weights: Weights = None,
+    words: Words = None,
     beam: Annotated[
         int, typer.Option(metavar="N", help="Hypotheses that the model keeps while searching.")
     ] = 4,
@@ -47,7 +48,7 @@ def export(
     from otoscribe.train.export import export as export_run
 
     try:
-        difference = export_run(run, bundle, search=search, float16=float16, weights=weights)
+        difference = export_run(run, bundle, search=search, float16=float16, weights=weights, words=words)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise RunError(f"{bundle} cannot be written: {reason}. Choose another folder.") from error

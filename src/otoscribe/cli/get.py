@@ -18,7 +18,8 @@ from otoscribe.registry import Registry
 if TYPE_CHECKING:
     from otoscribe.fetch.assets import Asset
 
-PURPOSE = "training: the encoder's weights"
+PURPOSE = {"encoders": "training: the encoder's weights", "words": "training: the words' vectors"}
+"""Of what training needs, by the folder of the cache."""
 
 
 def get(
@@ -34,7 +35,7 @@ def get(
         TextOrJson, typer.Option("--format", help="Lines for people, or one JSON array.")
     ] = TextOrJson.TEXT,
 ) -> None:
-    """Get what is not part of otoscribe, or list it: files of metrics, data sets, weights of encoders."""
+    """Get what is not part of otoscribe, or list it: files of metrics, data sets, encoders, word embeddings."""
     if source is not None and not names:
         raise UsageError(f"Say what to get from {source}: otoscribe get NAME --from FOLDER.")
     chosen = [_find(name) for name in dict.fromkeys(names or [])]
@@ -100,21 +101,24 @@ def _find(name: str) -> "Asset":
     known = {asset.name: asset for asset in (*_metrics(), *_datasets())}
     if name in known:
         return known[name]
-    if ":" not in name and name not in _encoder_names():
-        raise unknown_name("download", name, [*known, *_encoder_names()])
+    if name in _names("words"):
+        return _words(name)
+    if ":" not in name and name not in _names("encoders"):
+        raise unknown_name("download", name, [*known, *_names("encoders"), *_names("words")])
     return _encoder(name)
 
 
 def _all_rows() -> Iterator[Row]:
     yield from map(Row.of, (*_metrics(), *_datasets()))
-    try:
-        for name in _encoder_names():
-            with contextlib.suppress(UsageError):  # somebody's own, without published weights
-                yield Row.of(_encoder(name))
-    except ModuleNotFoundError:
-        for name in _encoder_names():
-            folder = str(files.cache_folder() / "encoders" / name)
-            yield Row(name, PURPOSE, None, None, None, folder, "pip install 'otoscribe[train]'")
+    for kind, asset in (("encoders", _encoder), ("words", _words)):
+        try:
+            for name in _names(kind):
+                with contextlib.suppress(UsageError):  # one without published files
+                    yield Row.of(asset(name))
+        except ModuleNotFoundError:
+            for name in _names(kind):
+                folder = str(files.cache_folder() / kind / name)
+                yield Row(name, PURPOSE[kind], None, None, None, folder, "pip install 'otoscribe[train]'")
 
 
 def _metrics() -> "list[Asset]":
@@ -132,9 +136,9 @@ def _datasets() -> "list[Asset]":
     return [dataset.asset() for dataset in datasets if dataset.spec.tables]
 
 
-def _encoder_names() -> list[str]:
-    """Return the names of encoders without importing any, as they need PyTorch."""
-    return list(Registry("encoder", object, "otoscribe.model.encoders"))
+def _names(kind: str) -> list[str]:
+    """Return the names of encoders or words without importing any, as they need PyTorch."""
+    return list(Registry(kind, object, f"otoscribe.model.{kind}"))
 
 
 def _encoder(name: str) -> "Asset":
@@ -145,4 +149,17 @@ def _encoder(name: str) -> "Asset":
     if not spec.files:
         raise UsageError(f"The encoder {name!r} has no published weights to get.")
     size = sum(file.bytes or 0 for file in spec.files[0])
-    return FileSet(name, PURPOSE, spec.licence, size, weights_folder(spec.name), spec.files)
+    return FileSet(name, PURPOSE["encoders"], spec.licence, size, weights_folder(spec.name), spec.files)
+
+
+def _words(name: str) -> "Asset":
+    from otoscribe.fetch.assets import FileSet
+    from otoscribe.model.vectors.published import words_folder
+    from otoscribe.model.words.base import WORDS
+
+    spec = WORDS[name].spec
+    if spec is None:
+        raise UsageError(f"The words {name!r} have no published files to get.")
+    sizes = [file.bytes for file in spec.files[0]]
+    size = None if None in sizes else sum(size or 0 for size in sizes)
+    return FileSet(name, PURPOSE["words"], spec.licence, size, words_folder(spec.name), spec.files)

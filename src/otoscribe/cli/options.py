@@ -48,6 +48,14 @@ Weights = Annotated[
         show_default="where `otoscribe get` puts them",
     ),
 ]
+Words = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder of the word embedding's published files.",
+        show_default="where `otoscribe get` puts them",
+    ),
+]
 Features = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of encoder outputs, computed once.")]
 SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Go on without recordings that are not there.")

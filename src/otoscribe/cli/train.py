@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
+from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights, Words
 
 if TYPE_CHECKING:
     from otoscribe.train.history import Epoch
@@ -30,6 +30,7 @@ def train(
         Path, typer.Option(metavar="TABLE", help="Recordings that choose the best epoch, likewise.")
     ],
     weights: Weights = None,
+    words: Words = None,
     skip_missing: SkipMissing = False,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of all runs.")] = Path("runs"),
     features: Features = Path("features"),
@@ -47,12 +48,17 @@ def train(
         training=clips,
         validation=validation,
         weights=weights,
+        words=words,
         features=features,
         skip_missing=skip_missing,
     )
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         experiment = prepare(chosen, places, bars.show)
+    for line in experiment.coverage().lines():
+        print(terminal.printable(line), flush=True)
     runtime = trainer.RuntimeSettings(device=device, threads=threads)
+    with terminal.Bars() as bars:
+        trainer.embed_captions(experiment, runtime, bars.show)
     print(terminal.printable(str(trainer.train(experiment, runs, runtime, _say))))
 
 

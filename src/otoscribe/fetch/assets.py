@@ -40,8 +40,8 @@ class Asset(Protocol):
         """As its publisher states it."""
 
     @property
-    def bytes(self) -> int:
-        """How many are fetched, about."""
+    def bytes(self) -> int | None:
+        """How many are fetched, about; None if nobody states it."""
 
     @property
     def folder(self) -> Path:
@@ -73,7 +73,7 @@ class FileSet:
     name: str
     purpose: str
     licence: str
-    bytes: int
+    bytes: int | None
     folder: Path
     ways: Ways
     """The first is preferred."""

@@ -36,17 +36,19 @@ class PublishedFile:
     """Its addresses, or those of the archive that holds it under `name`; the next is for when one fails."""
     bytes: int | None
     """Its size; None if nobody states it."""
-    checksum: str
-    """As `CHECKSUM` says."""
+    checksum: str | None
+    """As `CHECKSUM` says; None if nobody states one, and then nothing but a stated size is compared."""
 
     def __post_init__(self) -> None:
         if not self.urls:
             raise ValueError(f"{self.name} has no address.")
-        if not CHECKSUM.fullmatch(self.checksum):
+        if self.checksum is not None and not CHECKSUM.fullmatch(self.checksum):
             raise ValueError(f"{self.name} has a checksum of an unknown kind: {self.checksum!r}.")
 
     def matches(self, content: io.BufferedIOBase) -> bool:
         """Tell whether some content, read from its beginning, is what was published."""
+        if self.checksum is None:
+            return self.bytes in (None, content.seek(0, os.SEEK_END))
         kind, _, digits = self.checksum.partition(":")
 
         def begun() -> Any:
@@ -257,6 +259,5 @@ def _reason(error: OSError) -> str:
 
 
 def _wrong(file: PublishedFile, source: str) -> DownloadError:
-    return DownloadError(
-        f"{file.name} from {source} is not what was published: its checksum is not {file.checksum}."
-    )
+    other = f"size is not {file.bytes}" if file.checksum is None else f"checksum is not {file.checksum}"
+    return DownloadError(f"{file.name} from {source} is not what was published: its {other}.")

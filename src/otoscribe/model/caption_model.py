@@ -12,7 +12,7 @@ from otoscribe.model.adapters.base import ADAPTERS, AdapterSettings
 from otoscribe.model.contract import check_adapter, check_words
 from otoscribe.model.decoder import Decoder, DecoderSettings
 from otoscribe.model.encoders.base import ENCODERS, EncoderSettings
-from otoscribe.model.words.base import WORDS, WordSettings
+from otoscribe.model.words.base import WORDS, Beginning, WordSettings
 from otoscribe.registry import Registry
 from otoscribe.settings import Frozen
 from otoscribe.text.vocabulary import Vocabulary
@@ -61,18 +61,23 @@ class CaptionModel(nn.Module):
     Args:
         settings: shape of the parts.
         vocabulary: words it can say.
+        beginning: from `load_words`; None where the words begin at random, or a run's weights replace them.
 
     Raises:
         SettingsError: parts that do not fit each other.
         UsageError: an adapter or words that do not keep to their interface.
     """
 
-    def __init__(self, settings: ModelSettings, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, settings: ModelSettings, vocabulary: Vocabulary, beginning: Beginning | None = None
+    ) -> None:
         super().__init__()
         self.settings = settings
         adapter, words = settings.adapter, settings.words
         self.adapter = ADAPTERS.build(adapter.name, adapter, settings.feature_width)
         self.words = WORDS.build(words.name, words, vocabulary.words)
+        if beginning is not None:
+            self.words.begin(beginning)
         check_adapter(self.adapter, settings.feature_width, adapter.name)
         check_words(self.words, words.name)
         if settings.decoder.tied and self.words.table is None:

@@ -27,6 +27,7 @@ def evaluate(
     options: Search,
     features: Path,
     weights: Path | None = None,
+    words: Path | None = None,
     runtime: RuntimeSettings | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
@@ -38,6 +39,7 @@ def evaluate(
         options: how captions are searched.
         features: folder of what encoders made of recordings.
         weights: folder of the encoder's weights, see `load_encoder`.
+        words: folder of the word embedding's published files, see `load_run`.
         runtime: where to compute.
         progress: called for every recording that was encoded, and for every one that has its caption.
 
@@ -46,12 +48,13 @@ def evaluate(
 
     Raises:
         RunError: the run is incomplete or damaged, or features cannot be stored.
-        WeightsError: the encoder's weights are not there, or others than the run's.
+        WeightsError: the encoder's weights, or words' files that are needed, are not there, or others than
+            the run's.
         AudioError: a recording cannot be read.
         UsageError: there is no such device.
     """
     device = device_of(runtime or RuntimeSettings())
-    model, vocabulary, settings = load_run(run)
+    model, vocabulary, settings = load_run(run, words)
     encoder = load_encoder(settings.model.encoder, weights)
     encoded = features_of(clips, encoder, features, settings.data.precision, progress)
     model.to(device)

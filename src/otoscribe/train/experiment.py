@@ -11,10 +11,12 @@ from otoscribe.datasets.folder import CaptionedClip, fingerprint
 from otoscribe.errors import RunError
 from otoscribe.model.contract import check_encoder
 from otoscribe.model.encoders.base import Encoder, load_encoder, weights_of
+from otoscribe.model.words.base import WORDS, Beginning, Origin, WordSettings, load_words, resolved
 from otoscribe.progress import Progress
-from otoscribe.text.vocabulary import Vocabulary
+from otoscribe.text.vocabulary import Vocabulary, words_of
 from otoscribe.train.batches import Split
 from otoscribe.train.embed import features_of
+from otoscribe.train.prefixes import PrefixStates
 from otoscribe.train.settings import ExperimentSettings
 from otoscribe.train.trainer import Experiment
 
@@ -33,6 +35,8 @@ class Places:
     """Folder of what encoders made of recordings."""
     skip_missing: bool = False
     """Go on without recordings that are not there."""
+    words: Path | None = None
+    """Folder of the word embedding's published files, see `load_words`."""
 
 
 class _Material(NamedTuple):
@@ -41,12 +45,16 @@ class _Material(NamedTuple):
     training: list[CaptionedClip]
     validation: list[CaptionedClip]
     encoder: Encoder
+    vocabulary: Vocabulary
+    """Of the training captions alone."""
+    beginning: Beginning | None
+    """Of the words."""
 
 
 def resolve(
     settings: ExperimentSettings, places: Places, progress: Progress | None = None
 ) -> ExperimentSettings:
-    """Name the data and the encoder's weights in the settings, whose hash is then the id of the run.
+    """Name the data and all weights that exist already in the settings, whose hash is then the run's id.
 
     Args:
         settings: what they name already must be what is found.
@@ -56,7 +64,8 @@ def resolve(
     Raises:
         TableError: a table cannot be used.
         RunError: the data are others than the settings name.
-        WeightsError: the encoder's weights are not there, or others than the settings name.
+        WeightsError: the encoder's weights or the words' vectors are not there, or others than the settings
+            name.
     """
     return _gather(settings, places, progress).settings
 
@@ -75,21 +84,36 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
         AudioError: a recording cannot be read.
         TableError: a table cannot be used.
         RunError: the data are others than the settings name, or features cannot be stored.
-        WeightsError: the encoder's weights are not there, or others than the settings name.
+        WeightsError: the encoder's weights or the words' vectors are not there, or others than the settings
+            name.
     """
-    resolved, training, validation, encoder = _gather(settings, places, progress)
-    words = (caption for clip in training for caption in clip.captions)
-    vocabulary = Vocabulary.from_captions(words, resolved.training.minimum_count)
+    chosen, training, validation, encoder, vocabulary, beginning = _gather(settings, places, progress)
     clips = [*training, *validation]
-    features = features_of(clips, encoder, places.features, resolved.data.precision, progress)
+    features = features_of(clips, encoder, places.features, chosen.data.precision, progress)
     captions = [[vocabulary.encode(caption) for caption in clip.captions] for clip in clips]
     first = len(training)
     return Experiment(
-        resolved,
+        chosen,
         vocabulary,
         Split(features[:first], captions[:first]),
         Split(features[first:], captions[first:]),
+        beginning,
+        _states(chosen.model.words, vocabulary, captions, beginning, places.features),
     )
+
+
+def _states(
+    settings: WordSettings,
+    vocabulary: Vocabulary,
+    captions: Sequence[Sequence[list[int]]],
+    beginning: Beginning | None,
+    folder: Path,
+) -> PrefixStates | None:
+    """Return what keeps the vectors of slow words; None of others."""
+    if beginning is None or not WORDS[settings.name].is_slow(settings):
+        return None
+    every = [caption for of_clip in captions for caption in of_clip]
+    return PrefixStates(folder, every, len(vocabulary), beginning.weights, beginning.width)
 
 
 def _gather(settings: ExperimentSettings, places: Places, progress: Progress | None) -> _Material:
@@ -108,12 +132,19 @@ def _gather(settings: ExperimentSettings, places: Places, progress: Progress | N
             f"not {settings.data.fingerprint}. Name other tables, or leave data.fingerprint out."
         )
     weights = settings.model.encoder.weights or weights_of(encoder)
+    captions = [caption for clip in training for caption in clip.captions]
+    vocabulary = Vocabulary.from_captions(captions, settings.training.minimum_count)
+    origin = Origin([words_of(caption) for caption in captions], places.words)
+    beginning = load_words(settings.model.words, vocabulary.words, origin)
     model = settings.model.model_copy(
-        update={"encoder": settings.model.encoder.model_copy(update={"weights": weights})}
+        update={
+            "encoder": settings.model.encoder.model_copy(update={"weights": weights}),
+            "words": resolved(settings.model.words, beginning),
+        }
     )
     data = settings.data.model_copy(update={"fingerprint": found})
-    resolved = settings.model_copy(update={"data": data, "model": model})
-    return _Material(resolved, training, validation, encoder)
+    chosen = settings.model_copy(update={"data": data, "model": model})
+    return _Material(chosen, training, validation, encoder, vocabulary, beginning)
 
 
 def _counted(clips: Sequence[CaptionedClip], what: str, progress: Progress | None) -> Iterator[CaptionedClip]:

@@ -72,6 +72,7 @@ def export(
     card: str | None = None,
     float16: bool = False,
     weights: Path | None = None,
+    words: Path | None = None,
 ) -> float:
     """Write a run's best model as a bundle that the listening half can open.
 
@@ -84,6 +85,7 @@ def export(
         float16: round the weights to 16 bits and store them so, or in 8 where that loses nothing, as with
             weights from an 8-bit network; computation stays in float32.
         weights: folder of the encoder's weights, see `load_encoder`.
+        words: folder of the word embedding's published files, see `load_run`.
 
     Returns:
         The largest difference found between the log-probabilities of torch and of the graphs, at most
@@ -91,11 +93,12 @@ def export(
 
     Raises:
         RunError: the run is incomplete or damaged, the bundle exists, or its graphs differ from the model.
-        WeightsError: the encoder's weights are not there, or others than the run's.
+        WeightsError: the encoder's weights, or words' files that are needed, are not there, or others than
+            the run's.
     """
     if bundle.exists() or bundle.is_symlink():
         raise RunError(f"{bundle} exists already. Delete it, or choose another name.")
-    model, vocabulary, settings = load_run(run)
+    model, vocabulary, settings = load_run(run, words)
     if model.words.leaky:
         raise RunError(
             f"The words {settings.model.words.name!r} look at words that come later, which a captioner does "

@@ -4,6 +4,7 @@ A run folder, `runs/<run id>/`:
 
     settings.json        what decides the result: data, model and training, all resolved
     vocabulary.json      words of the training captions
+    words.json           which of them begin at random, and whether the vectors leak
     model.safetensors    weights of the best epoch so far; the encoder's are known by name and hash
     log.csv              losses of every epoch
     last.safetensors     weights and optimiser after the last epoch, and the history; deleted when done
@@ -25,6 +26,7 @@ from torch.optim import Optimizer
 from otoscribe.errors import RunError
 from otoscribe.files import write_text, written_whole
 from otoscribe.model.caption_model import CaptionModel
+from otoscribe.model.words.base import WORDS, Beginning, Origin, load_words
 from otoscribe.settings import run_id
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.settings import ExperimentSettings, parse_settings
@@ -41,11 +43,17 @@ def claim(path: Path, text: str) -> None:
         )
 
 
-def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
+def load_run(run: Path, words: Path | None = None) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
     """Rebuild the best epoch's model of a run, in evaluation mode.
+
+    Args:
+        run: the run's folder.
+        words: folder of the word embedding's published files, see `load_words`; looked at only if the run
+            does not hold the vectors itself.
 
     Raises:
         RunError: a file is missing, damaged, or does not fit the settings.
+        WeightsError: the word embedding's files are needed, and not there or others than the run's.
     """
     texts = []
     for name in ("settings.json", "vocabulary.json"):
@@ -55,19 +63,29 @@ def load_run(run: Path) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
     settings = parse_settings(texts[0], run / "settings.json")
     if not settings.is_resolved:
         raise RunError(
-            f"{run / 'settings.json'} names no data or no weights of the encoder, as that of a run does. "
+            f"{run / 'settings.json'} names no data, weights or vectors, as that of a run does. "
             f"Restore it from a copy, or train again."
         )
     vocabulary = Vocabulary.from_json(texts[1])
+    beginning = None
+    if WORDS[settings.model.words.name].needs_files(settings.model.words):
+        beginning = load_words(settings.model.words, vocabulary.words, Origin(folder=words))
+    return load_model(run, settings, vocabulary, beginning), vocabulary, settings
+
+
+def load_model(
+    run: Path, settings: ExperimentSettings, vocabulary: Vocabulary, beginning: Beginning | None
+) -> CaptionModel:
+    """Rebuild the best epoch's model of a run whose settings and words are known; see `load_run`."""
     weights, notes = load_tensors(run / "model.safetensors")
     if notes.get("run") not in (None, identity(settings, vocabulary)):
         raise RunError(
             f"The settings or the vocabulary in {run} are not those that its weights were trained with: one "
             f"of the files was changed. Restore it from a copy, or train again."
         )
-    model = CaptionModel(settings.model, vocabulary)
+    model = CaptionModel(settings.model, vocabulary, beginning)
     restore(model, weights, run / "model.safetensors")
-    return model.eval(), vocabulary, settings
+    return model.eval()
 
 
 def identity(settings: ExperimentSettings, vocabulary: Vocabulary) -> str:

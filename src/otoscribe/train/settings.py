@@ -71,8 +71,9 @@ class ExperimentSettings(Frozen):
 
     @property
     def is_resolved(self) -> bool:
-        """Whether data and encoder's weights are named, so that nothing else decides the result."""
-        return self.data.fingerprint is not None and self.model.encoder.weights is not None
+        """Whether data, encoder's weights and words' vectors are named: nothing else decides the result."""
+        model = self.model
+        return None not in (self.data.fingerprint, model.encoder.weights) and model.words.is_resolved
 
 
 def presets() -> list[str]:

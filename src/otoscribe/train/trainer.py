@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from otoscribe.errors import RunError, UsageError
 from otoscribe.files import write_text
 from otoscribe.model.caption_model import CaptionModel
+from otoscribe.model.words.base import WORDS, Beginning, WordEmbedding
+from otoscribe.progress import Progress
 from otoscribe.settings import Frozen, run_id
-from otoscribe.text.vocabulary import PAD, Vocabulary
+from otoscribe.text.vocabulary import PAD, SPECIALS, Vocabulary
 from otoscribe.train.batches import Batch, Source
+from otoscribe.train.coverage import Coverage
 from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
-from otoscribe.train.run import claim, identity, load_checkpoint, load_run, save_checkpoint, save_tensors
+from otoscribe.train.prefixes import PrefixStates
+from otoscribe.train.run import claim, identity, load_checkpoint, load_model, save_checkpoint, save_tensors
 from otoscribe.train.settings import ExperimentSettings, TrainingSettings
 
 
@@ -46,10 +50,50 @@ class Experiment:
     """Pairs to learn from."""
     validation: Source
     """Pairs that choose the epoch."""
+    beginning: Beginning | None = None
+    """What the words begin with; None: chance."""
+    states: PrefixStates | None = None
+    """Keeps the words' vectors for every beginning of a caption; None: they are computed at every step."""
 
     def __post_init__(self) -> None:
         if not self.settings.is_resolved:
-            raise ValueError("The settings of an experiment name its data and its encoder's weights.")
+            raise ValueError("The settings of an experiment name its data, and all weights that there are.")
+
+    def words(self) -> WordEmbedding:
+        """Return the words as training begins with them."""
+        chosen = self.settings.model.words
+        words = WORDS.build(chosen.name, chosen, self.vocabulary.words)
+        if self.beginning is not None:
+            words.begin(self.beginning)
+        return words
+
+    def coverage(self) -> Coverage:
+        """Return how many words have a vector, and whether they leak."""
+        return Coverage(
+            name=self.settings.model.words.name,
+            words=len(self.vocabulary) - len(SPECIALS),
+            missing=None if self.beginning is None else self.beginning.missing,
+            leaky=self.words().leaky,
+        )
+
+
+def embed_captions(
+    experiment: Experiment, runtime: RuntimeSettings, progress: Progress | None = None
+) -> None:
+    """Compute the vectors of the captions' beginnings that are not kept yet, if the experiment keeps any.
+
+    Args:
+        experiment: from `experiment.prepare`.
+        runtime: where to compute.
+        progress: called for every few beginnings.
+
+    Raises:
+        RunError: they cannot be kept.
+        UsageError: there is no such device.
+    """
+    if experiment.states is not None:
+        device = device_of(runtime)
+        experiment.states.compute(experiment.words().eval().to(device), device, progress)
 
 
 def learning_rate(options: TrainingSettings, step: int, progress: float) -> float:
@@ -96,13 +140,17 @@ def train(
     try:
         claim(run / "settings.json", experiment.settings.model_dump_json(indent=2) + "\n")
         claim(run / "vocabulary.json", experiment.vocabulary.to_json())
+        claim(run / "words.json", experiment.coverage().model_dump_json(indent=2) + "\n")
         if (run / "done").is_file():
-            load_run(run)  # which says so if it is damaged
+            load_model(
+                run, experiment.settings, experiment.vocabulary, experiment.beginning
+            )  # or it is damaged
             for epoch in read_log(run / "log.csv"):
                 report(epoch)
         else:
             (run / "failed").unlink(missing_ok=True)
             try:
+                embed_captions(experiment, runtime)
                 _train(experiment, run, device, report)
             except Exception:
                 write_text(run / "failed", traceback.format_exc())
@@ -121,7 +169,8 @@ def train(
 def _train(experiment: Experiment, run: Path, device: torch.device, report: Callable[[Epoch], None]) -> None:
     options = experiment.settings.training
     torch.manual_seed(options.seed)
-    model = CaptionModel(experiment.settings.model, experiment.vocabulary).to(device)
+    chosen = experiment.settings.model
+    model = CaptionModel(chosen, experiment.vocabulary, experiment.beginning).to(device)
     # Without decay, AdamW computes what the paper's Adam does, to the bit.
     optimiser = torch.optim.AdamW(
         model.parameters(),
@@ -164,12 +213,15 @@ def device_of(runtime: RuntimeSettings) -> torch.device:
     return device
 
 
-def _loss(model: CaptionModel, batch: Batch, smoothing: float = 0.0) -> Tensor:
+def _loss(
+    model: CaptionModel, batch: Batch, smoothing: float = 0.0, states: PrefixStates | None = None
+) -> Tensor:
     """Return the cross-entropy summed over the batch's real tokens."""
+    embed = model.words if states is None else states
     memory = batch.memory(model)
     total = memory[0].new_zeros((), dtype=torch.float32)
     for rows in batch.groups:
-        hidden = model.decoder(model.words(rows.tokens), *memory, rows.clip_of_row)
+        hidden = model.decoder(embed(rows.tokens), *memory, rows.clip_of_row)
         real = rows.targets != PAD
         logits = model.decoder.logits(hidden[real], model.words.table).float()
         total = total + nn.functional.cross_entropy(
@@ -197,7 +249,7 @@ def _epoch(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(options, steps, progress)
         with narrow:
-            loss = _loss(model, batch.to(device), options.label_smoothing)
+            loss = _loss(model, batch.to(device), options.label_smoothing, experiment.states)
         optimiser.zero_grad(set_to_none=True)
         (loss / batch.targets).backward()  # type: ignore[no-untyped-call]
         if options.clip_norm is not None:
@@ -209,7 +261,7 @@ def _epoch(
         epoch=number,
         steps=steps,
         training_loss=float(total) / tokens,
-        validation_loss=validation_loss(model, experiment.validation, options.batch_pairs),
+        validation_loss=validation_loss(model, experiment.validation, options.batch_pairs, experiment.states),
     )
     if not (math.isfinite(epoch.training_loss) and math.isfinite(epoch.validation_loss)):
         raise RunError(
@@ -219,13 +271,15 @@ def _epoch(
     return epoch
 
 
-def validation_loss(model: CaptionModel, source: Source, batch_pairs: int) -> float:
+def validation_loss(
+    model: CaptionModel, source: Source, batch_pairs: int, states: PrefixStates | None = None
+) -> float:
     """Return the mean cross-entropy per real token of all pairs, natural logarithm, in float32."""
     device = next(model.parameters()).device
     model.eval()
     total, tokens = 0.0, 0
     with torch.inference_mode():
         for batch in source.validation_batches(batch_pairs):
-            total += float(_loss(model, batch.to(device)))
+            total += float(_loss(model, batch.to(device), states=states))
             tokens += batch.targets
     return total / tokens

@@ -116,7 +116,7 @@ class SpiceFiles:
     @property
     def fingerprint(self) -> str:
         """Return 64 hexadecimal digits that change with any byte of any file."""
-        digits = "".join(file.checksum.removeprefix("sha256:") for file in self.wanted)
+        digits = "".join(str(file.checksum).removeprefix("sha256:") for file in self.wanted)
         return hashlib.sha256(digits.encode("ascii")).hexdigest()
 
     def find(self) -> tuple[Path, ...]:
