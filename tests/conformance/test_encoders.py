@@ -21,8 +21,8 @@ from support.encoders import random_encoder, settings_of
 SECONDS = (0.1, 1.0, 2.6)
 
 
-LARGE = ("vggish",)
-"""Encoders whose many weights take long to make."""
+LARGE = ("openl3", "vggish")
+"""Encoders that take long to compute, or whose many weights take long to make."""
 
 
 @pytest.fixture(

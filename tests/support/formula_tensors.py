@@ -74,3 +74,20 @@ def largest_error(value: object, expected: np.ndarray) -> float:
     """Return the largest absolute difference of a tensor from an array of the same shape."""
     assert value.shape == expected.shape, (value.shape, expected.shape)
     return float(np.abs(value.detach().numpy() - expected).max())
+
+
+SECONDS = {"a": 3.3, "b": 0.4, "c": 2.5, "d": 11.0}
+
+
+def wave(name: str, rate: int) -> np.ndarray:
+    """Return one of the waveforms behind the golden values: a sweep with bursts, a tone, or faint noise."""
+    samples = round(SECONDS[name] * rate)
+    t = np.arange(samples) / rate
+    if name == "b":
+        return (0.3 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+    if name == "c":
+        return (1e-5 * np.random.default_rng(7).standard_normal(samples)).astype(np.float32)
+    noise = np.random.default_rng(20240607).standard_normal(samples)
+    sweep = np.sin(2 * np.pi * (100 * t + (0.4 * rate - 100) * t * t / (2 * SECONDS[name])))
+    bursts = np.where((4 * t) % 1 < 0.3, noise, 0.0)
+    return (0.5 * sweep + 0.1 * bursts + 0.003 * noise).astype(np.float32)
