@@ -31,14 +31,14 @@ ROOMS = {
     "metrics.fense": "networks fense",
     "metrics ": "evaluation scorer __init__",
     "model": "windows spectrogram pitch attention bert",
-    "model.weights": "formula tflite yamnet_files",
-    "model.encoders": "base yamnet yamnet_voice",
+    "model.weights": "formula tflite coala_scaler keras_h5 torch_file tf_checkpoint yamnet_files",
+    "model.encoders": "base aisfx coala openl3 vggish yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention evidence",
     "model.vectors": "opened word2vec glove fasttext bert_folder published",
     "model.words": "base random cbow word2vec glove fasttext bert",
     "model ": "contract decoder caption_model torch_stepper",
-    "train": "shards store settings batches run coverage history prefixes trainer embed upkeep experiment evaluate"
-    " few_bits export",
+    "train": "shards store settings batches run coverage history prefixes trainer embed upkeep experiment"
+    " evaluate few_bits export",
     "cli": "terminal options output formats caption score get data embed store train evaluate export main",
     " ": "__main__",
 }

@@ -22,7 +22,7 @@ from otoscribe.search.beam import search
 from otoscribe.search.options import Search
 from otoscribe.settings import Frozen
 from otoscribe.text.vocabulary import START, Vocabulary
-from support.encoders import random_encoder
+from support.encoders import random_encoder, settings_of
 from support.table_stepper import TableStepper, random_table
 from support.words import built
 
@@ -33,7 +33,6 @@ HISTORY = torch.tensor([[START, 4, 5, 6], [START, 7, 8, 9]])
 OTHER: dict[str, Any] = {
     # encoders
     "overlap": 0.5,
-    "output": "scores",
     "weights": FORMULA,
     # adapters and decoder
     "d_model": 24,
@@ -41,16 +40,13 @@ OTHER: dict[str, Any] = {
     "head_dim": 12,
     "ff": 40,
     "dropout": 0.5,
-    "positions": False,
     "hidden": 40,
     "unseen": 0.5,
     "styles": ("brief",),
     "blocks": 2,
-    "tied": True,
     # words
     "width": 24,
     "spread": 0.5,
-    "tuned": False,
     "window": 1,
     "passes": 2,
     "seed": 1,
@@ -68,7 +64,7 @@ OTHER: dict[str, Any] = {
     "words": WORDS["random"].Settings(name="random"),
     "decoder": DecoderSettings(d_model=WIDTH, blocks=2),
 }
-"""By field: a value that is not the one in `BASES`, nor an encoder's default."""
+"""By field: a value that is not the one in `BASES`, nor an encoder's default; booleans need none."""
 
 BASES: list[Frozen] = [
     *(ADAPTERS[name].Settings(name=name) for name in ADAPTERS),
@@ -113,9 +109,10 @@ def trained(module: nn.Module, compute: Callable[[], Tensor]) -> Iterator[Any]:
 
 def of_encoder(settings: EncoderSettings, folder: Path) -> Iterator[Any]:
     encoder = load_encoder(settings, folder)
-    waveforms = 0.1 * torch.randn(1, 2 * encoder.spec.sample_rate)
+    waveforms = 0.1 * torch.randn(1, 5 * encoder.spec.sample_rate)
     yield encoder.features(waveforms)
     yield encoder.times(waveforms.shape[1])
+    yield [weight.requires_grad for weight in encoder.parameters()]
 
 
 def of_adapter(settings: Any) -> Iterator[Any]:
@@ -157,10 +154,19 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
+def other_value(settings: Frozen, field: str) -> Any:
+    value = getattr(settings, field)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(settings, EncoderSettings) and field == "output":
+        return next(output for output in ENCODERS[settings.name].spec.outputs if output != value)
+    assert field in OTHER, f"Add another value of {type(settings).__name__}.{field} to OTHER."
+    return OTHER[field]
+
+
 def assert_it_matters(settings: Frozen, field: str, compute: Callable[[Any], Iterator[Any]]) -> None:
     """Compare what two settings that differ in one field compute, all else alike."""
-    assert field in OTHER, f"Add another value of {type(settings).__name__}.{field} to OTHER."
-    changed = settings.model_copy(update={field: OTHER[field]})
+    changed = settings.model_copy(update={field: other_value(settings, field)})
     assert changed != settings
     found = []
     for one in (settings, changed, settings):
@@ -194,5 +200,5 @@ def test_a_field_changes_what_an_encoder_hears(
     monkeypatch.setattr(kind, "state_of", lambda self, files: state)
     for file in kind.spec.files[0]:
         (tmp_path / file.name).write_bytes(b"read as random weights")
-    for settings, field in fields_of(kind.Settings(name=name)):
+    for settings, field in fields_of(settings_of(name)):
         assert_it_matters(settings, field, partial(of_encoder, folder=tmp_path))

@@ -4,14 +4,18 @@ from pathlib import Path
 
 import torch
 
-from otoscribe.model.encoders.base import ENCODERS, Encoder
+from otoscribe.model.encoders.base import ENCODERS, Encoder, EncoderSettings
+
+
+def settings_of(name: str, **chosen: object) -> EncoderSettings:
+    """Return settings of an encoder, with what it does not know by itself."""
+    return ENCODERS[name].Settings(name=name, **chosen)
 
 
 def random_encoder(name: str = "yamnet", overlap: float = 0.0, seed: int = 0) -> Encoder:
     """Return a frozen encoder whose weights are random, the same for each seed."""
-    kind = ENCODERS[name]
     torch.manual_seed(seed)
-    return kind(kind.Settings(name=name, overlap=overlap)).eval().requires_grad_(False)
+    return ENCODERS[name](settings_of(name, overlap=overlap)).eval().requires_grad_(False)
 
 
 def encoder_of(file: Path, name: str = "yamnet", overlap: float = 0.0) -> Encoder:

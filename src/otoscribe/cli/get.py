@@ -35,7 +35,7 @@ def get(
         TextOrJson, typer.Option("--format", help="Lines for people, or one JSON array.")
     ] = TextOrJson.TEXT,
 ) -> None:
-    """Get what is not part of otoscribe, or list it: files of metrics, data sets, encoders, word embeddings."""
+    """Get what is not part of otoscribe, or list it: files of metrics, data sets, encoders, words."""
     if source is not None and not names:
         raise UsageError(f"Say what to get from {source}: otoscribe get NAME --from FOLDER.")
     chosen = [_find(name) for name in dict.fromkeys(names or [])]

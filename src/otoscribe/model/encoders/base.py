@@ -36,6 +36,8 @@ class EncoderSettings(Frozen):
     weights: str | None = Field(default=None, pattern=r"^(sha256:[0-9a-f]{64}|formula)$")
     """Which weights it has: `sha256:...` of their values (see `weights_of`), or `formula`. None: those that
     are found, whose hash then becomes part of a run's settings."""
+    tuned: bool = False
+    """Whether its weights are trained along with the model, from these on; else they stay as they are."""
 
     @field_validator("overlap")
     @classmethod
@@ -67,7 +69,8 @@ class EncoderSpec:
 class Encoder(nn.Module, ABC):
     """Interface of every encoder: the same for each clip whatever its batch.
 
-    A new encoder has random weights; `load_encoder` gives the pretrained ones.
+    A new encoder has random weights; `load_encoder` gives the pretrained ones. Gradients reach all of them,
+    so nothing is changed in place or computed without gradients.
 
     Args:
         settings: of this encoder.
@@ -130,7 +133,7 @@ def weights_of(module: nn.Module) -> str:
 
 
 def load_encoder(settings: EncoderSettings, folder: Path | None = None) -> Encoder:
-    """Return an encoder with its pretrained weights, frozen and in evaluation mode.
+    """Return an encoder with its pretrained weights, in evaluation mode, and frozen unless it is to be tuned.
 
     Args:
         settings: of the encoder; if they name weights, only those will do.
@@ -158,13 +161,13 @@ def load_encoder(settings: EncoderSettings, folder: Path | None = None) -> Encod
             f"The weights found for {settings.name} are not those that the settings name: they are {found}, "
             f"not {settings.weights}. Name the folder of the right ones (--weights FOLDER)."
         )
-    return encoder.eval().requires_grad_(False)
+    return encoder.eval().requires_grad_(settings.tuned)
 
 
 def described(encoder: Encoder) -> dict[str, Any]:
     """Return everything that decides what an encoder makes of a waveform, as JSON can hold it."""
     return {
-        **encoder.settings.model_dump(mode="json"),
+        **encoder.settings.model_dump(mode="json", exclude={"tuned"}),
         "version": encoder.spec.version,
         "weights": weights_of(encoder),
     }
@@ -177,8 +180,9 @@ def _found(spec: EncoderSpec, folder: Path | None) -> dict[str, Path]:
         if not all((where / file.name).is_file() for file in entry):
             continue
         for file in entry:
-            # Of a folder that somebody named, weights of their own in the same layout will do as well.
-            alike = folder is None or file.is_in(where)
+            # Of a folder that somebody named, weights of their own in the same layout will do as well; they
+            # are told from a damaged download by their size, where that is known.
+            alike = folder is None or (file.bytes is not None and file.is_in(where))
             if alike and not file.is_whole_in(where):
                 raise WeightsError(
                     f"{where / file.name} is damaged: its checksum is not {file.checksum}. Download it again."

@@ -5,13 +5,12 @@ Both become one state dict of `Yamnet`, with batch normalisation folded into the
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from otoscribe.errors import WeightsError
+from otoscribe.model.weights.keras_h5 import HDF5, Array, read_tensors
 from otoscribe.model.weights.tflite import CONVOLUTION, DENSE, DEPTHWISE, quantised_layers
 
 EPSILON = 1e-4
@@ -23,7 +22,6 @@ CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, EMBE
 
 SEPARABLE_LAYERS = len(CHANNELS) - 1
 
-Array = NDArray[np.float64]
 Layer = tuple[Array, Array]
 """Kernel and bias as PyTorch orders them."""
 
@@ -39,8 +37,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         WeightsError: the file is damaged or holds another network.
     """
     with path.open("rb") as file:
-        head = file.read(8)
-    if head == b"\x89HDF\r\n\x1a\n":
+        head = file.read(len(HDF5))
+    if head == HDF5:
         layers = _from_keras(path)
     elif head[4:] == b"TFL3":
         layers = _from_tflite(path)
@@ -70,17 +68,7 @@ def _state(path: Path, layers: list[Layer]) -> dict[str, Tensor]:
 
 def _from_keras(path: Path) -> list[Layer]:
     """Read `layerN/...` groups: convolutions without bias, then batch normalisation without scale."""
-    try:
-        with h5py.File(path, "r") as file:
-            found: dict[str, Array] = {}
-
-            def collect(name: str, item: object) -> None:
-                if isinstance(item, h5py.Dataset):
-                    found[name] = np.asarray(item, dtype=np.float64)
-
-            file.visititems(collect)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"{path} is a damaged HDF5 file ({error}). Download it again.") from error
+    found = read_tensors(path)
 
     def take(layer: str, weight: str, shape: tuple[int, ...]) -> Array:
         value = found.pop(f"{layer}/{layer}/{weight}:0", None)
