@@ -10,7 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size quality bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -57,6 +57,9 @@ bench: .venv-dev/ready ## measure scoring beside pycocoevalcap
 
 vectors: .venv-dev/ready ## measure memory and time of reading word vectors from made files of 3 GB
 	.venv-dev/bin/python -m bench.vectors
+
+real-size: .venv-dev/ready ## measure embedding and training at the size of Clotho; takes half an hour, 9 GB
+	.venv-dev/bin/python -m checks.real_size
 
 quality: .venv-dev/ready ## score the captions of the model in the package on the test material
 	.venv-dev/bin/python -m checks.quality

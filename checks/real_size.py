@@ -51,13 +51,28 @@ def main(count: int, writers: int) -> None:
     (FOLDER / "settings.toml").write_text(SETTINGS, encoding="utf-8")
     print(f"{count} recordings, {seconds / 3600:.1f} h, {size(FOLDER / 'recordings') / 1e9:.2f} GB")
     # Of both tables, whose fingerprints training takes: what is read once is in the system's cache.
-    embed = ["embed", FOLDER / "settings.toml", FOLDER / "recordings" / "captions.csv"]
-    places = ["--weights", DATA / "weights", "--features", FOLDER / "features", "--threads", "1"]
+    embed: list[str | Path] = ["embed", FOLDER / "settings.toml", FOLDER / "recordings" / "captions.csv"]
+    places: list[str | Path] = [
+        "--weights",
+        DATA / "weights",
+        "--features",
+        FOLDER / "features",
+        "--threads",
+        "1",
+    ]
     measured(f"embed, {writers} processes", [[*embed, *places]] * writers)
     print(f"embeddings: {size(FOLDER / 'features') / 1e6:.0f} MB")
     measured("embed again", [[*embed, *places]])
     measured("store verify", [["store", "verify", FOLDER / "features"]])
-    train = ["train", FOLDER / "settings.toml", "--clips", embed[2], "--runs", FOLDER / "runs", *places]
+    train: list[str | Path] = [
+        "train",
+        FOLDER / "settings.toml",
+        "--clips",
+        embed[2],
+        "--runs",
+        FOLDER / "runs",
+        *places,
+    ]
     measured("train, 2 epochs", [[*train, "--validation", FOLDER / "recordings" / "validation.csv"]])
     for file in sorted((FOLDER / "runs").glob("*/*")):
         print(f"  {file.name}: {file.stat().st_size / 1e6:.1f} MB")

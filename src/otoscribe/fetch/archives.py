@@ -143,13 +143,14 @@ def _write_7z(path: Path, folder: Path, progress: Progress | None) -> list[Membe
 def _factory(
     path: Path, wanted: Mapping[str, Member], folder: Path, begun: list["_Written"], progress: Progress | None
 ) -> Any:
-    """Return what py7zr asks for something to write each member to; what it did not finish is in `begun`."""
-    from py7zr.io import Py7zIO, WriterFactory
+    """Return what py7zr asks for something to write each member to; what it did not finish is in `begun`.
 
+    By its shape it is a `py7zr.io.WriterFactory`, and what it makes a `py7zr.io.Py7zIO`.
+    """
     by_name = {member.name: member for member in wanted.values()}
     done = 0
 
-    class Place(Py7zIO):
+    class Place:
         def __init__(self, member: Member) -> None:
             self.file = _Written(member, folder).__enter__()
             begun.append(self.file)
@@ -178,8 +179,8 @@ def _factory(
                 if progress:
                     progress(f"unpacking {path.name}", done, len(wanted))
 
-    class Factory(WriterFactory):
-        def create(self, filename: str) -> Py7zIO:
+    class Factory:
+        def create(self, filename: str) -> Place:
             return Place(by_name[_own_name(filename)])
 
     return Factory()
