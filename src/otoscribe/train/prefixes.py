@@ -1,8 +1,8 @@
 """Vectors of every beginning of a corpus's captions, computed once and kept, where computing them takes long.
 
 The beginnings form a tree: START is node 0, and every other node is its parent's beginning with one word
-more. Nodes are numbered level by level, so their keys, parent x vocabulary + word, ascend, and a binary
-search finds a child.
+more. Nodes are numbered level by level, so their keys, parent x vocabulary + word, ascend, and a search by
+halves finds a child.
 """
 
 import hashlib
