@@ -30,12 +30,12 @@ ROOMS = {
     "metrics ": "evaluation scorer __init__",
     "model": "windows spectrogram pitch attention",
     "model.weights": "formula tflite coala_scaler keras_h5 torch_file tf_checkpoint yamnet_files",
-    "model.encoders": "base aisfx coala openl3 vggish yamnet yamnet_voice",
+    "model.encoders": "base aisfx coala huggingface openl3 vggish yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention evidence",
     "model.words": "base random",
     "model ": "contract decoder caption_model torch_stepper",
     "train": "settings store batches run history trainer experiment evaluate few_bits export",
-    "cli": "terminal options output formats caption score get train evaluate export main",
+    "cli": "terminal options output formats caption score get encoders train evaluate export main",
     " ": "__main__",
 }
 STAGES = [
@@ -46,7 +46,7 @@ STAGES = [
 
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
-    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers"),
+    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "transformers"),
     *("otoscribe.model", "otoscribe.train"),
 )
 

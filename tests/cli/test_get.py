@@ -23,6 +23,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+PUBLISHED = ["aisfx", "coala", "openl3", "vggish", "yamnet", "yamnet_voice"]
+"""Encoders whose weights are files."""
+
+
 def get(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["get", *map(str, arguments)])
 
@@ -116,6 +120,35 @@ def test_an_encoder_is_put_where_training_looks_for_it(shared_data: Path, cache:
     load_encoder(YamnetSettings())
 
 
+@pytest.mark.parametrize("name", ["aisfx", "coala", "openl3", "vggish"])
+def test_without_a_network_it_says_which_file_to_place_where(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="Encoders need the learning half.")
+    from otoscribe.model.encoders.base import ENCODERS
+
+    monkeypatch.setenv("OTOSCRIBE_OFFLINE", "1")
+    result = get(name)
+    assert result.exit_code == 1
+    urls = " and ".join(file.urls[0] for file in ENCODERS[name].spec.files[0])
+    assert result.stderr == (
+        f"Nothing is fetched, because OTOSCRIBE_OFFLINE is set. Without a network: copy {urls} into a "
+        f"folder, and type: otoscribe get {name} --from FOLDER\n"
+    )
+
+
+def test_weights_are_found_under_the_name_that_a_browser_gives_them(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="Encoders need the learning half.")
+    from otoscribe.model.encoders.aisfx import AisfxSettings
+    from otoscribe.model.encoders.base import load_encoder
+
+    (tmp_path / "checkpoint.pth").symlink_to(shared_data / "weights" / "aisfx_checkpoint.pth")
+    assert get("aisfx", "--from", tmp_path).exit_code == 0
+    load_encoder(AisfxSettings())
+
+
 def rows(result: Result) -> dict[str, dict[str, object]]:
     assert (result.exit_code, result.stderr) == (0, "")
     return {row["name"]: row for row in json.loads(result.stdout)}
@@ -124,7 +157,7 @@ def rows(result: Result) -> dict[str, dict[str, object]]:
 def test_the_list_says_what_there_is_and_what_is_here(networks: FileServer, cache: Path) -> None:
     pytest.importorskip("torch", reason="Encoders need the learning half.")
     found = rows(get("--format", "json"))
-    assert list(found) == ["spice", "fense", "yamnet", "yamnet_voice"]
+    assert list(found) == ["spice", "fense", *PUBLISHED]
     assert found["spice"] == {
         "name": "spice",
         "purpose": "metrics SPICE and SPIDEr: a parser",
@@ -152,7 +185,8 @@ def test_the_list_says_what_there_is_and_what_is_here(networks: FileServer, cach
     assert lines[0].split() == ["name", "what", "for", "size", "licence", "here", "where"]
     assert lines[1].endswith(f"  17 MB  GPL-3.0          missing  {cache / 'spice'}")
     assert lines[2].endswith(f" 706 MB  MIT, Apache-2.0  whole    {cache / 'fense'}")
-    assert len(lines) == 5
+    assert len(lines) == 3 + len(PUBLISHED)
+    assert lines[-3].split()[4:6] == ["weights", "?"]  # nobody states how large VGGish's checkpoint is
 
 
 WITHOUT_TORCH = """
@@ -171,8 +205,9 @@ def test_the_list_needs_no_pytorch() -> None:
     listed = run()
     assert (listed.returncode, listed.stderr) == (0, "")
     lines = listed.stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:5]] == ["spice", "fense", "yamnet", "yamnet_voice"]
-    assert lines[5:] == ["For what is ? here, type: pip install 'otoscribe[train]'"]
+    names = ["spice", "fense", *sorted([*PUBLISHED, "huggingface"])]
+    assert [line.split()[0] for line in lines[1:-1]] == names
+    assert lines[-1:] == ["For what is ? here, type: pip install 'otoscribe[train]'"]
     one = run("yamnet")
     assert one.returncode == 1
     assert one.stderr == "otoscribe get needs PyTorch: pip install 'otoscribe[train]'\n"
@@ -183,8 +218,9 @@ def test_the_list_needs_no_pytorch() -> None:
     [
         (
             ["spise"],
-            "There is no download named 'spise'. Did you mean 'spice'? Known: fense, spice, yamnet, ",
+            "There is no download named 'spise'. Did you mean 'spice'? Known: aisfx, coala, fense, ",
         ),
+        (["huggingface"], "The encoder 'huggingface' has no published weights to get."),
         (["spice", "nothing"], "There is no download named 'nothing'."),
         ([""], "There is no download named ''."),
         (["--from", "FOLDER"], "Say what to get from FOLDER: otoscribe get NAME --from FOLDER."),

@@ -18,8 +18,6 @@ from otoscribe.registry import Registry
 if TYPE_CHECKING:
     from otoscribe.fetch.assets import Asset
 
-PURPOSE = "training: the encoder's weights"
-
 
 def get(
     names: Annotated[
@@ -112,9 +110,11 @@ def _all_rows() -> Iterator[Row]:
             with contextlib.suppress(UsageError):  # somebody's own, without published weights
                 yield Row.of(_encoder(name))
     except ModuleNotFoundError:
+        from otoscribe.fetch.assets import FOR_TRAINING
+
         for name in _encoder_names():
             folder = str(files.cache_folder() / "encoders" / name)
-            yield Row(name, PURPOSE, None, None, None, folder, "pip install 'otoscribe[train]'")
+            yield Row(name, FOR_TRAINING, None, None, None, folder, "pip install 'otoscribe[train]'")
 
 
 def _metrics() -> "list[Asset]":
@@ -130,11 +130,6 @@ def _encoder_names() -> list[str]:
 
 
 def _encoder(name: str) -> "Asset":
-    from otoscribe.fetch.assets import FileSet
-    from otoscribe.model.encoders.base import ENCODERS, weights_folder
+    from otoscribe.model.encoders.base import ENCODERS, weights_asset
 
-    spec = ENCODERS[name].spec
-    if not spec.files:
-        raise UsageError(f"The encoder {name!r} has no published weights to get.")
-    size = sum(file.bytes or 0 for file in spec.files[0])
-    return FileSet(name, PURPOSE, spec.licence, size, weights_folder(spec.name), spec.files)
+    return weights_asset(name, ENCODERS[name].spec)

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from otoscribe.cli.caption import caption
+from otoscribe.cli.encoders import encoders
 from otoscribe.cli.evaluate import evaluate
 from otoscribe.cli.export import export
 from otoscribe.cli.get import get
@@ -34,6 +35,7 @@ EXTRAS = {
     "scipy": ("SciPy", "train"),
     "flatbuffers": ("flatbuffers", "train"),
     "requests": ("requests", "metrics"),
+    "transformers": ("transformers", "transformers"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
 
@@ -131,6 +133,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(export)
 app.command()(get)
+app.command()(encoders)
 
 
 def _print_version(asked: bool) -> None:

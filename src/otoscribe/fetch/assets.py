@@ -15,6 +15,10 @@ Ways = tuple[tuple[PublishedFile, ...], ...]
 """Each entry is one way to have something: all files that it needs."""
 
 
+FOR_TRAINING = "training: the encoder's weights"
+"""The purpose of an encoder's files."""
+
+
 class State(StrEnum):
     """How much of an asset is here."""
 
@@ -40,8 +44,8 @@ class Asset(Protocol):
         """As its publisher states it."""
 
     @property
-    def bytes(self) -> int:
-        """How many are fetched, about."""
+    def bytes(self) -> int | None:
+        """How many are fetched, about; None if nobody states it."""
 
     @property
     def folder(self) -> Path:
@@ -73,7 +77,7 @@ class FileSet:
     name: str
     purpose: str
     licence: str
-    bytes: int
+    bytes: int | None
     folder: Path
     ways: Ways
     """The first is preferred."""

@@ -128,6 +128,8 @@ def features_of(
 
 
 def _gather(settings: ExperimentSettings, places: Places, progress: Progress | None) -> _Material:
+    if settings.model.encoder.tuned:
+        raise RunError("Training on waveforms is not there yet. Set model.encoder.tuned to false.")
     training = read_pairs(places.training, places.skip_missing)
     validation = read_pairs(places.validation, places.skip_missing)
     encoder = load_encoder(settings.model.encoder, places.weights)

@@ -68,7 +68,9 @@ def test_a_packed_file_holds_the_same_weights(file: Path, made: Maker, tmp_path:
 
 
 # Most bands of the pure tone b hold nothing but float32 rounding, which decibels magnify.
-@pytest.mark.parametrize(("name", "largest", "typical"), [("a", 4e-3, 4e-3), ("b", 4.0, 0.5), ("c", 2e-4, 2e-4)])
+@pytest.mark.parametrize(
+    ("name", "largest", "typical"), [("a", 4e-3, 4e-3), ("b", 4.0, 0.5), ("c", 2e-4, 2e-4)]
+)
 def test_decibels(golden: Tensors, made: Maker, name: str, largest: float, typical: float) -> None:
     found = made(0.5, "center").decibels(waveform(name))[0]
     expected = golden[f"patch_{name}_hop0.5_center"]
@@ -81,7 +83,9 @@ def test_activations(golden: Tensors, made: Maker) -> None:
     seen: dict[int, torch.Tensor] = {}
     for number, layer in enumerate(encoder.convolutions):
         layer.register_forward_hook(
-            lambda _, inputs, output, number=number: seen.update({number: inputs[0][0], -number - 1: output[0]})
+            lambda _, inputs, output, number=number: seen.update(
+                {number: inputs[0][0], -number - 1: output[0]}
+            )
         )
     encoder.images(torch.from_numpy(golden["patch_a_hop0.5_center"][2:3]))
 

@@ -166,7 +166,9 @@ def _by_place(path: Path) -> State:
         values = [torch.from_numpy(tensor) for tensor in tensors]
         if len(values) == 4:
             parts = ("weight", "bias", "running_mean", "running_var")
-            state |= {f"normalisation {normalisations}.{part}": v for part, v in zip(parts, values, strict=True)}
+            state |= {
+                f"normalisation {normalisations}.{part}": v for part, v in zip(parts, values, strict=True)
+            }
             normalisations += 1
         elif len(values) == 2 and values[0].ndim == 4:
             kernel, bias = values
