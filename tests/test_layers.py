@@ -32,14 +32,19 @@ ROOMS = {
     "metrics ": "evaluation scorer __init__",
     "model": "windows spectrogram pitch attention bert",
     "model.weights": "formula tflite coala_scaler keras_h5 torch_file tf_checkpoint yamnet_files",
-    "model.encoders": "base aisfx coala openl3 vggish yamnet yamnet_voice",
+    "model.encoders": "base aisfx coala huggingface openl3 vggish yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention evidence",
     "model.vectors": "opened word2vec glove fasttext bert_folder published",
     "model.words": "base random cbow word2vec glove fasttext bert",
     "model ": "contract decoder caption_model torch_stepper",
+<<<<<<< HEAD
     "train": "shards store settings batches run coverage history prefixes trainer embed upkeep experiment"
     " evaluate few_bits export",
     "cli": "terminal options output formats caption score get data embed store train evaluate export main",
+=======
+    "train": "settings store batches run history trainer experiment evaluate few_bits export",
+    "cli": "terminal options output formats caption score get encoders train evaluate export main",
+>>>>>>> i11-enc
     " ": "__main__",
 }
 STAGES = [
@@ -50,7 +55,11 @@ STAGES = [
 
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
+<<<<<<< HEAD
     *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim", "tokenizers"),
+=======
+    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "transformers"),
+>>>>>>> i11-enc
     *("otoscribe.model", "otoscribe.train"),
 )
 

@@ -24,6 +24,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+PUBLISHED = ["aisfx", "coala", "openl3", "vggish", "yamnet", "yamnet_voice"]
+"""Encoders whose weights are files."""
+
+
 def get(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["get", *map(str, arguments)])
 
@@ -117,6 +121,35 @@ def test_an_encoder_is_put_where_training_looks_for_it(shared_data: Path, cache:
     load_encoder(YamnetSettings())
 
 
+@pytest.mark.parametrize("name", ["aisfx", "coala", "openl3", "vggish"])
+def test_without_a_network_it_says_which_file_to_place_where(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch", reason="Encoders need the learning half.")
+    from otoscribe.model.encoders.base import ENCODERS
+
+    monkeypatch.setenv("OTOSCRIBE_OFFLINE", "1")
+    result = get(name)
+    assert result.exit_code == 1
+    urls = " and ".join(file.urls[0] for file in ENCODERS[name].spec.files[0])
+    assert result.stderr == (
+        f"Nothing is fetched, because OTOSCRIBE_OFFLINE is set. Without a network: copy {urls} into a "
+        f"folder, and type: otoscribe get {name} --from FOLDER\n"
+    )
+
+
+def test_weights_are_found_under_the_name_that_a_browser_gives_them(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch", reason="Encoders need the learning half.")
+    from otoscribe.model.encoders.aisfx import AisfxSettings
+    from otoscribe.model.encoders.base import load_encoder
+
+    (tmp_path / "checkpoint.pth").symlink_to(shared_data / "weights" / "aisfx_checkpoint.pth")
+    assert get("aisfx", "--from", tmp_path).exit_code == 0
+    load_encoder(AisfxSettings())
+
+
 def rows(result: Result) -> dict[str, dict[str, object]]:
     assert (result.exit_code, result.stderr) == (0, "")
     return {row["name"]: row for row in json.loads(result.stdout)}
@@ -126,7 +159,7 @@ def test_the_list_says_what_there_is_and_what_is_here(networks: FileServer, cach
     pytest.importorskip("torch", reason="Encoders need the learning half.")
     found = rows(get("--format", "json"))
     assert list(found)[:6] == ["spice", "fense", "audiocaps", "clotho", "clotho_v1", "macs"]
-    assert {"yamnet", "yamnet_voice", "bert", "fasttext", "glove", "word2vec"} < set(found)
+    assert {*PUBLISHED, "bert", "fasttext", "glove", "word2vec"} < set(found)
     assert found["clotho"]["folder"] == str(cache / "datasets" / "clotho")
     assert found["spice"] == {
         "name": "spice",
@@ -176,7 +209,7 @@ def test_the_list_needs_no_pytorch() -> None:
     lines = listed.stdout.splitlines()
     listed_names = [line.split()[0] for line in lines[1:-1]]
     assert listed_names[:6] == ["spice", "fense", "audiocaps", "clotho", "clotho_v1", "macs"]
-    assert {"yamnet", "yamnet_voice", "fasttext", "glove", "word2vec"} < set(listed_names)
+    assert {*PUBLISHED, "huggingface", "fasttext", "glove", "word2vec"} < set(listed_names)
     assert lines[-1:] == ["For what is ? here, type: pip install 'otoscribe[train]'"]
     one = run("yamnet")
     assert one.returncode == 1
@@ -188,8 +221,9 @@ def test_the_list_needs_no_pytorch() -> None:
     [
         (
             ["spise"],
-            "There is no download named 'spise'. Did you mean 'spice'? Known: audiocaps, bert, ",
+            "There is no download named 'spise'. Did you mean 'spice'? Known: aisfx, audiocaps, bert, ",
         ),
+        (["huggingface"], "The encoder 'huggingface' has no published weights to get."),
         (["spice", "nothing"], "There is no download named 'nothing'."),
         ([""], "There is no download named ''."),
         (["--from", "FOLDER"], "Say what to get from FOLDER: otoscribe get NAME --from FOLDER."),

@@ -1,21 +1,31 @@
-"""The front end, its padding included, runs in ONNX Runtime as in PyTorch, for any length."""
+"""Front ends, with their padding, and whole encoders run in ONNX Runtime as in PyTorch, for any length."""
 
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
-from otoscribe.model.encoders.yamnet import FRONT_END
-from otoscribe.model.spectrogram import LogMelPatches
+from otoscribe.model.adapters.base import ADAPTERS
+from otoscribe.model.caption_model import CaptionModel, ModelSettings
+from otoscribe.model.decoder import DecoderSettings
+from otoscribe.model.encoders import vggish, yamnet
+from otoscribe.model.encoders.base import ENCODERS
+from otoscribe.model.spectrogram import FrontEnd, LogMelPatches
+from otoscribe.model.words.base import WORDS
+from otoscribe.text.vocabulary import Vocabulary
+from otoscribe.train.export import Listener, _listen_graph
+from support.encoders import random_encoder
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("front_end", [yamnet.FRONT_END, vggish.FRONT_END], ids=["filled up", "whole only"])
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
-def test_patches_export_for_any_length(tmp_path: Path, overlap: float) -> None:
-    patches = LogMelPatches(FRONT_END, overlap).eval()
+def test_patches_export_for_any_length(tmp_path: Path, overlap: float, front_end: FrontEnd) -> None:
+    patches = LogMelPatches(front_end, overlap).eval()
     path = tmp_path / "patches.onnx"
     lengths = {"waveforms": {1: torch.export.Dim("samples", min=1, max=2**31)}}
     torch.onnx.export(
@@ -33,3 +43,30 @@ def test_patches_export_for_any_length(tmp_path: Path, overlap: float) -> None:
         waveform = (0.1 * rng.standard_normal((1, samples))).astype(np.float32)
         (found,) = session.run(None, {"waveforms": waveform})
         np.testing.assert_allclose(found, patches(torch.from_numpy(waveform)).numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_an_encoder_exports_for_any_number_of_clips_and_samples(name: str, tmp_path: Path) -> None:
+    encoder = random_encoder(name, 0.5)
+    settings = ModelSettings(
+        encoder=encoder.settings,
+        adapter=ADAPTERS["identity"].Settings(name="identity"),
+        words=WORDS["random"].Settings(name="random", width=8),
+        decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, blocks=1),
+    )
+    model = CaptionModel(settings, Vocabulary.from_captions(["a dog barks"])).eval()
+    onnx.save(_listen_graph(encoder, model), tmp_path / "listen.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "listen.onnx", providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    for clips, seconds in ((1, 0.05), (2, 1.3), (1, 5.2)):
+        samples = int(seconds * encoder.spec.sample_rate)
+        waveforms = (0.1 * rng.standard_normal((clips, samples))).astype(np.float32)
+        with torch.inference_mode():
+            expected = Listener(encoder, model)(torch.from_numpy(waveforms))
+        found = session.run(None, {"waveforms": waveforms})
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert one.shape == other.shape
+            scale = float(other.abs().max()) if other.is_floating_point() else 0.0
+            np.testing.assert_allclose(one, other.numpy(), rtol=0, atol=1e-4 * scale)

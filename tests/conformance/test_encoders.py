@@ -93,6 +93,20 @@ def test_a_batch_gives_what_each_clip_alone_gives(encoder: Encoder) -> None:
             torch.testing.assert_close(together[name][row], value[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no CUDA device.")
+def test_a_gpu_gives_what_the_processor_gives(encoder: Encoder) -> None:
+    clips = waveforms(encoder, 2.6, clips=3)
+    expected = encoder(clips)
+    try:
+        found = encoder.to("cuda")(clips.to("cuda"))
+    finally:
+        encoder.to("cpu")
+    for name, value in expected.items():
+        # Convolutions round to 10 bits there, unless told not to.
+        scale = float(value.abs().max())
+        torch.testing.assert_close(found[name].cpu(), value, rtol=0, atol=1e-2 * scale)
+
+
 def test_clips_in_a_batch_differ(encoder: Encoder) -> None:
     for value in encoder(waveforms(encoder, 1.0, clips=2)).values():
         assert not torch.equal(value[0], value[1])

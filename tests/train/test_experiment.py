@@ -37,9 +37,9 @@ def places(tmp_path: Path) -> Places:
 
 
 def settings(
-    *, weights: str | None = None, output: str = "embeddings", **training: Any
+    *, weights: str | None = None, output: str = "embeddings", tuned: bool = False, **training: Any
 ) -> ExperimentSettings:
-    encoder = {"name": NAME, "weights": weights, "output": output}
+    encoder = {"name": NAME, "weights": weights, "output": output, "tuned": tuned}
     chosen = {"model": {**MODEL, "encoder": encoder}, "training": {**TRAINING, **training}}
     return ExperimentSettings.model_validate_json(json.dumps(chosen))
 
@@ -62,6 +62,11 @@ def test_each_part_has_the_features_and_captions_of_its_own_table(places: Places
             assert torch.equal(features, features_of(places, settings(), name))
     spoken = [decoded(found.vocabulary, captions) for captions in found.training.captions]
     assert spoken == list(CAPTIONS.values())
+
+
+def test_an_encoder_to_be_tuned_is_not_taken_for_a_frozen_one(places: Places) -> None:
+    with pytest.raises(RunError, match="not there yet"):
+        prepare(settings(tuned=True), places)
 
 
 def test_the_vocabulary_is_that_of_the_training_captions_alone(places: Places) -> None:

@@ -142,14 +142,9 @@ def _names(kind: str) -> list[str]:
 
 
 def _encoder(name: str) -> "Asset":
-    from otoscribe.fetch.assets import FileSet
-    from otoscribe.model.encoders.base import ENCODERS, weights_folder
+    from otoscribe.model.encoders.base import ENCODERS, weights_asset
 
-    spec = ENCODERS[name].spec
-    if not spec.files:
-        raise UsageError(f"The encoder {name!r} has no published weights to get.")
-    size = sum(file.bytes or 0 for file in spec.files[0])
-    return FileSet(name, PURPOSE["encoders"], spec.licence, size, weights_folder(spec.name), spec.files)
+    return weights_asset(name, ENCODERS[name].spec)
 
 
 def _words(name: str) -> "Asset":

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from otoscribe.cli.caption import caption
 from otoscribe.cli.data import data
 from otoscribe.cli.embed import embed
+from otoscribe.cli.encoders import encoders
 from otoscribe.cli.evaluate import evaluate
 from otoscribe.cli.export import export
 from otoscribe.cli.get import get
@@ -39,6 +40,7 @@ EXTRAS = {
     "requests": ("requests", "metrics"),
     "py7zr": ("py7zr", "data"),
     "yaml": ("PyYAML", "data"),
+    "transformers": ("transformers", "transformers"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
 
@@ -139,6 +141,7 @@ app.command()(export)
 app.command()(get)
 app.add_typer(data, name="data")
 app.add_typer(store, name="store")
+app.command()(encoders)
 
 
 def _print_version(asked: bool) -> None:

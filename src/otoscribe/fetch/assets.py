@@ -15,6 +15,10 @@ Ways = tuple[tuple[PublishedFile, ...], ...]
 """Each entry is one way to have something: all files that it needs."""
 
 
+FOR_TRAINING = "training: the encoder's weights"
+"""The purpose of an encoder's files."""
+
+
 class State(StrEnum):
     """How much of an asset is here."""
 

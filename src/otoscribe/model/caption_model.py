@@ -42,7 +42,7 @@ class ModelSettings(Frozen):
 
     @model_validator(mode="after")
     def _known(self) -> "ModelSettings":
-        outputs = ENCODERS[self.encoder.name].spec.outputs
+        outputs = ENCODERS[self.encoder.name].spec_of(self.encoder).outputs
         if self.encoder.output not in outputs:
             raise unknown_name(f"output of {self.encoder.name}", self.encoder.output, outputs)
         return self
@@ -50,7 +50,7 @@ class ModelSettings(Frozen):
     @property
     def feature_width(self) -> int:
         """Width of the encoder's output."""
-        return ENCODERS[self.encoder.name].spec.outputs[self.encoder.output]
+        return ENCODERS[self.encoder.name].spec_of(self.encoder).outputs[self.encoder.output]
 
 
 class CaptionModel(nn.Module):

@@ -150,7 +150,12 @@ class Mel(nn.Module):
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return the mel spectrograms of equally long waveforms in [-1, 1]."""
-        cosine, sine = F.conv1d(waveforms[:, None], self.fourier, stride=self.hop_length).chunk(2, dim=1)
+        if waveforms.is_cuda:  # where a convolution may round what it multiplies to 10 bits
+            frames = waveforms.unfold(1, self.fourier.shape[-1], self.hop_length)
+            transformed = (frames @ self.fourier[:, 0].T).transpose(1, 2)
+        else:
+            transformed = F.conv1d(waveforms[:, None], self.fourier, stride=self.hop_length)
+        cosine, sine = transformed.chunk(2, dim=1)
         powers = cosine * cosine + sine * sine
         spectrum = powers if self.power == 2 else torch.sqrt(powers)
         return (self.mel @ spectrum).transpose(1, 2)

@@ -117,6 +117,8 @@ def _states(
 
 
 def _gather(settings: ExperimentSettings, places: Places, progress: Progress | None) -> _Material:
+    if settings.model.encoder.tuned:
+        raise RunError("Training on waveforms is not there yet. Set model.encoder.tuned to false.")
     training = read_clips(places.training, places.skip_missing)
     validation = read_clips(places.validation, places.skip_missing)
     encoder = load_encoder(settings.model.encoder, places.weights)

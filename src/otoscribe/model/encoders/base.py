@@ -14,7 +14,8 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from otoscribe import files
-from otoscribe.errors import WeightsError
+from otoscribe.errors import UsageError, WeightsError
+from otoscribe.fetch.assets import FOR_TRAINING, FileSet
 from otoscribe.fetch.published import PublishedFile
 from otoscribe.model.weights.formula import formula_state
 from otoscribe.registry import Registry, guarded
@@ -76,13 +77,19 @@ class Encoder(nn.Module, ABC):
         settings: of this encoder.
     """
 
-    spec: ClassVar[EncoderSpec]
+    spec: EncoderSpec
+    """The class's own; of an encoder that can be several networks, also each object's, see `spec_of`."""
     Settings: ClassVar[type[EncoderSettings]]
-    """What can be set; every field but `name` has a default."""
+    """What can be set; every field but `name` has a default, unless it says which network is meant."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__()
         self.settings = settings
+
+    @classmethod
+    def spec_of(cls, settings: EncoderSettings) -> EncoderSpec:
+        """Return the spec of the encoder that these settings mean, without making it."""
+        return cls.spec
 
     @abstractmethod
     def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
@@ -121,6 +128,23 @@ ENCODERS: Registry[Encoder] = Registry("encoder", Encoder, __package__)
 def weights_folder(name: str) -> Path:
     """Return where `otoscribe get NAME` puts the weights of an encoder."""
     return files.cache_folder() / "encoders" / name
+
+
+def weights_asset(name: str, spec: EncoderSpec) -> FileSet:
+    """Return what `otoscribe get NAME` gets.
+
+    Args:
+        name: of the encoder, as it is typed.
+        spec: the encoder's.
+
+    Raises:
+        UsageError: no files are published.
+    """
+    if not any(spec.files):
+        raise UsageError(f"The encoder {name!r} has no published weights to get.")
+    sizes = [file.bytes for file in spec.files[0]]
+    size = None if None in sizes else sum(size or 0 for size in sizes)
+    return FileSet(name, FOR_TRAINING, spec.licence, size, weights_folder(spec.name), spec.files)
 
 
 def weights_of(module: nn.Module) -> str:

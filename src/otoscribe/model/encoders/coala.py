@@ -18,7 +18,7 @@ from otoscribe.fetch.published import PublishedFile
 from otoscribe.model.encoders.base import Encoder, EncoderSettings, EncoderSpec
 from otoscribe.model.spectrogram import FrontEnd, LogMelPatches
 from otoscribe.model.weights.coala_scaler import OFFSET, SCALE
-from otoscribe.model.weights.torch_file import folded, read_torch, take
+from otoscribe.model.weights.torch_file import State, folded, read_torch, take
 
 CHANNELS, LAYERS = 128, 5
 EMBEDDING = CHANNELS * 3 * 3
@@ -126,7 +126,7 @@ class Coala(Encoder):
         found = read_torch(path)
         if not isinstance(found, dict):
             raise WeightsError(f"{path} holds no state of a network.")
-        state = {}
+        state: State = {}
         for number, layer in enumerate(self.convolutions):
             assert isinstance(layer, nn.Conv2d)
             # Convolution, normalisation, activation, dropout.

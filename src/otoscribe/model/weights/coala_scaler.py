@@ -1,7 +1,7 @@
 """What COALA's published code scales its log-mel patches by, one pair of numbers for each frame of a patch.
 
-From `scaler_top_1000.pkl` of https://github.com/xavierfav/coala (MIT), the attributes `scale_` and `min_` of a
-scikit-learn MinMaxScaler, float32. They stand here because a pickle may hold any code.
+From `scaler_top_1000.pkl` of https://github.com/xavierfav/coala (MIT), the attributes `scale_` and `min_` of
+a scikit-learn MinMaxScaler, float32. They stand here because a pickle may hold any code.
 """
 
 # fmt: off
