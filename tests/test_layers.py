@@ -37,14 +37,10 @@ ROOMS = {
     "model.vectors": "opened word2vec glove fasttext bert_folder published",
     "model.words": "base random cbow word2vec glove fasttext bert",
     "model ": "contract decoder caption_model torch_stepper",
-<<<<<<< HEAD
     "train": "shards store settings batches run coverage history prefixes trainer embed upkeep experiment"
     " evaluate few_bits export",
-    "cli": "terminal options output formats caption score get data embed store train evaluate export main",
-=======
-    "train": "settings store batches run history trainer experiment evaluate few_bits export",
-    "cli": "terminal options output formats caption score get encoders train evaluate export main",
->>>>>>> i11-enc
+    "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
+    " main",
     " ": "__main__",
 }
 STAGES = [
@@ -55,11 +51,8 @@ STAGES = [
 
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
-<<<<<<< HEAD
     *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim", "tokenizers"),
-=======
-    *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "transformers"),
->>>>>>> i11-enc
+    "transformers",
     *("otoscribe.model", "otoscribe.train"),
 )
 

@@ -18,9 +18,6 @@ from otoscribe.registry import Registry
 if TYPE_CHECKING:
     from otoscribe.fetch.assets import Asset
 
-PURPOSE = {"encoders": "training: the encoder's weights", "words": "training: the words' vectors"}
-"""Of what training needs, by the folder of the cache."""
-
 
 def get(
     names: Annotated[
@@ -116,9 +113,13 @@ def _all_rows() -> Iterator[Row]:
                 with contextlib.suppress(UsageError):  # one without published files
                     yield Row.of(asset(name))
         except ModuleNotFoundError:
+            from otoscribe.fetch.assets import FOR_TRAINING
+
             for name in _names(kind):
                 folder = str(files.cache_folder() / kind / name)
-                yield Row(name, PURPOSE[kind], None, None, None, folder, "pip install 'otoscribe[train]'")
+                yield Row(
+                    name, FOR_TRAINING[kind], None, None, None, folder, "pip install 'otoscribe[train]'"
+                )
 
 
 def _metrics() -> "list[Asset]":
@@ -148,7 +149,7 @@ def _encoder(name: str) -> "Asset":
 
 
 def _words(name: str) -> "Asset":
-    from otoscribe.fetch.assets import FileSet
+    from otoscribe.fetch.assets import FOR_TRAINING, FileSet
     from otoscribe.model.vectors.published import words_folder
     from otoscribe.model.words.base import WORDS
 
@@ -157,4 +158,4 @@ def _words(name: str) -> "Asset":
         raise UsageError(f"The words {name!r} have no published files to get.")
     sizes = [file.bytes for file in spec.files[0]]
     size = None if None in sizes else sum(size or 0 for size in sizes)
-    return FileSet(name, PURPOSE["words"], spec.licence, size, words_folder(spec.name), spec.files)
+    return FileSet(name, FOR_TRAINING["words"], spec.licence, size, words_folder(spec.name), spec.files)

@@ -15,8 +15,8 @@ Ways = tuple[tuple[PublishedFile, ...], ...]
 """Each entry is one way to have something: all files that it needs."""
 
 
-FOR_TRAINING = "training: the encoder's weights"
-"""The purpose of an encoder's files."""
+FOR_TRAINING = {"encoders": "training: the encoder's weights", "words": "training: the words' vectors"}
+"""The purpose of what training needs, by its folder in the cache."""
 
 
 class State(StrEnum):

@@ -144,7 +144,7 @@ def weights_asset(name: str, spec: EncoderSpec) -> FileSet:
         raise UsageError(f"The encoder {name!r} has no published weights to get.")
     sizes = [file.bytes for file in spec.files[0]]
     size = None if None in sizes else sum(size or 0 for size in sizes)
-    return FileSet(name, FOR_TRAINING, spec.licence, size, weights_folder(spec.name), spec.files)
+    return FileSet(name, FOR_TRAINING["encoders"], spec.licence, size, weights_folder(spec.name), spec.files)
 
 
 def weights_of(module: nn.Module) -> str:
