@@ -6,6 +6,7 @@ from pathlib import Path
 from otoscribe.datasets.corpora.base import Dataset, DatasetSpec
 from otoscribe.datasets.folder import Listed
 from otoscribe.errors import TableError
+from otoscribe.text.tables import Captions
 
 _TABLES = {
     "AudioSet_SL": "as_final.json",
@@ -37,7 +38,7 @@ class WavCaps(Dataset):
     def listed(self, split: str) -> Listed:
         """Read the captions; the recordings are in the folder that is named by the source."""
         table = self.table(f"json_files/{split}/{_TABLES[split]}")
-        captions = {f"{name}.flac": (text,) for name, text in _read_captions(table).items()}
+        captions: Captions = {f"{name}.flac": (text,) for name, text in _read_captions(table).items()}
         return Listed(table, self.folder / split, captions)
 
     def origins(self, split: str) -> dict[str, str]:
