@@ -131,7 +131,7 @@ class Recipe:
         run = train(experiment, self.work / "runs", self.runtime, self.epoch)
         model = load_run(run)[0]
         self.choose(model, experiment.vocabulary, held_out, measured, relations)
-        weights = self.confidence(model, experiment, measured, relations)
+        weights = self.confidence(model, experiment, heard, measured, relations)
         name = FREE_NAME if self.free else NAME
         draft = self.export(run, name, weights, None)
         judge = report.Judge(self.data, heard, relations, measured, self.lexicon("lexicon of all", clips))
@@ -245,13 +245,21 @@ class Recipe:
             self.log(f"choose: {name}: CIDEr-D {score:.3f} of held-out labels through the channel")
 
     def confidence(
-        self, model: CaptionModel, experiment: Experiment, measured: Measured, relations: Relations
+        self,
+        model: CaptionModel,
+        experiment: Experiment,
+        heard: dict[Path, Tensor],
+        measured: Measured,
+        relations: Relations,
     ) -> Signs:
         """Fit what makes a confidence of a caption's signs."""
         assert isinstance(experiment.training, Scenes)
         names = evaluate.names_of(families(relations, measured.alike.double().numpy()))
         composer, channel = experiment.training.composer, experiment.training.channel
-        weights = confidence.fit(model, experiment.vocabulary, composer, channel, names, SEARCH)
+        sounds = [sound for sound in corpus.esc10(self.data) if sound.part == "choose"]
+        shown = evaluate.evidence_in([heard[sound.path] for sound in sounds])
+        recordings = shown, [sound.kind for sound in sounds]
+        weights = confidence.fit(model, experiment.vocabulary, composer, channel, names, SEARCH, recordings)
         self.log(f"confidence: {weights}")
         return weights
 

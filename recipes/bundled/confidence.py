@@ -1,23 +1,27 @@
 """How likely a caption names a sound that is there: logistic regression on the signs of it.
 
 Fitted on composed scenes that nothing was trained on, heard through the channel, so that it is known what is
-there; whether it holds for real recordings is told by their reliability diagram.
+there. That tells how the signs weigh against each other. Real sound is harder, so the scale and offset of the
+log-odds are fitted on recordings, none of which is reported.
 """
 
 import random
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from otoscribe.bundle.manifest import Signs
+from otoscribe.model.adapters.evidence import Evidence
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import Vocabulary, words_of
 from recipes.bundled import evaluate
 from recipes.bundled.channel import Channel
 from recipes.bundled.composed import Composer
+from recipes.bundled.naming import is_named
 
 SCENES = 3_000
 SEED = 1_000_003
@@ -35,6 +39,7 @@ def fit(
     channel: Channel,
     names: Sequence[set[str]],
     search: Search,
+    recordings: tuple[Evidence, Sequence[str]],
 ) -> Signs:
     """Fit the weights of `listen.grounded.chance`.
 
@@ -45,22 +50,39 @@ def fit(
         channel: lets them be heard.
         names: the words by which each class is named, see `evaluate.names_of`.
         search: how the model decodes.
+        recordings: what recordings of one sound each show, and its kind, as `naming.WORDS` knows it.
     """
     draw = random.Random(SEED)
     scenes = [composer.draw(draw) for _ in range(SCENES)]
-    signs, true = [], []
-    for (hypothesis, ground), scene in zip(
-        evaluate.found(model, vocabulary, channel(scenes, SEED), search), scenes, strict=True
-    ):
-        words = words_of(vocabulary.decode(hypothesis.tokens))
+    signs, texts = _captions(model, vocabulary, channel(scenes, SEED), search)
+    words = [set(words_of(text)) for text in texts]
+    true = [
+        any(names[label] & said for label in scene.labels) for said, scene in zip(words, scenes, strict=True)
+    ]
+    weights = regression(signs, np.array(true, dtype=np.float64))
+    evidence, kinds = recordings
+    signs, texts = _captions(model, vocabulary, evidence, search)
+    named = [is_named(kind, text) for kind, text in zip(kinds, texts, strict=True)]
+    log_odds = np.stack([np.ones(len(signs)), signs @ weights], axis=1)
+    constant, scale = regression(log_odds, np.array(named, dtype=np.float64))
+    first, *others = (scale * weights).tolist()
+    return cast(Signs, tuple(round(float(weight), 4) for weight in (first + constant, *others)))
+
+
+def _captions(
+    model: CaptionModel, vocabulary: Vocabulary, evidence: Evidence, search: Search
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the signs of the best captions, [clips, 6], and the captions."""
+    signs, texts = [], []
+    for hypothesis, ground in evaluate.found(model, vocabulary, evidence, search):
+        texts.append(vocabulary.decode(hypothesis.tokens))
         tokens = len(hypothesis.token_log_probabilities)
-        signs.append(ground.signs(words, hypothesis.log_probability / tokens))
-        true.append(any(names[label] & set(words) for label in scene.labels))
-    return regression(np.array(signs), np.array(true, dtype=np.float64))
+        signs.append(ground.signs(words_of(texts[-1]), hypothesis.log_probability / tokens))
+    return np.array(signs), texts
 
 
-def regression(signs: NDArray[np.float64], true: NDArray[np.float64]) -> Signs:
-    """Return the weights of a logistic regression of what is true, 1 or 0, on signs [captions, 6]."""
+def regression(signs: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights of a logistic regression of what is true, 1 or 0, on signs, the first of them 1."""
     x, y = torch.from_numpy(signs), torch.from_numpy(true)
     weights = torch.zeros(x.shape[1], dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
@@ -73,8 +95,7 @@ def regression(signs: NDArray[np.float64], true: NDArray[np.float64]) -> Signs:
         return total
 
     optimiser.step(loss)  # type: ignore[no-untyped-call]
-    constant, token, first, others, most, false = (round(weight, 4) for weight in weights.tolist())
-    return constant, token, first, others, most, false
+    return weights.detach().numpy()
 
 
 def reliability(confidences: Sequence[float], true: Sequence[bool]) -> str:

@@ -47,7 +47,8 @@ class Lexicon:
 
     def probabilities(self, text: str) -> NDArray[np.float32]:
         """Return for every class the probability that a rater would tick it, [classes]."""
-        rows = [self.grams[gram] for gram in _grams(text) if gram in self.grams]
+        # In a fixed order, as sums of numbers with a fraction depend on it, and runs are known by the result.
+        rows = sorted(self.grams[gram] for gram in _grams(text) if gram in self.grams)
         logits = self.weight[rows].sum(axis=0) + self.bias
         probabilities: NDArray[np.float32] = 1.0 / (1.0 + np.exp(-logits))
         return probabilities

@@ -185,6 +185,19 @@ def test_the_lexicon_is_the_same_for_the_same_seed_and_after_saving(lexis: Lexic
     assert np.array_equal(read.probabilities("a dog barks"), lexis.probabilities("a dog barks"))
 
 
+def test_what_a_caption_speaks_of_does_not_hang_on_the_order_of_its_words_in_a_set(
+    lexis: Lexicon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python draws another order in each process, and what a run is known by follows from these numbers."""
+    caption = "a dog barks and a rain falls and a siren wails"
+    grams = sorted(lexicon._grams(caption))
+    found = []
+    for order in (grams, grams[::-1], grams[5:] + grams[:5]):
+        monkeypatch.setattr(lexicon, "_grams", lambda text, order=order: order)
+        found.append(lexis.probabilities(caption).tobytes())
+    assert len(set(found)) == 1
+
+
 @pytest.mark.parametrize(
     ("caption", "times"),
     [
