@@ -105,7 +105,7 @@ class Registry(Generic[T]):
         stated = [
             name
             for name, kind in inspect.get_annotations(self._base).items()
-            if cast(object, get_origin(kind)) is ClassVar and not hasattr(self._base, name)
+            if cast(Any, get_origin(kind)) is ClassVar and not hasattr(self._base, name)
         ]
         whole = (
             inspect.isclass(variant)

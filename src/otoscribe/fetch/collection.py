@@ -18,6 +18,12 @@ class Archive:
     folder: str
     """Where its members go, within the collection's folder; for this archive alone."""
 
+    @property
+    def checksum(self) -> str:
+        """Of the archive, which tells afterwards what was unpacked."""
+        assert self.file.checksum is not None, f"{self.file.name} is published without a checksum"
+        return self.file.checksum
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -73,7 +79,7 @@ class Collection:
         return [*self.tables, *(archive.file for archive in self.archives)]
 
     def _is_unpacked(self, archive: Archive) -> bool:
-        return is_unpacked(self.folder / archive.folder, archive.file.checksum)
+        return is_unpacked(self.folder / archive.folder, archive.checksum)
 
     def _unpack(self, archive: Archive, path: Path, progress: Progress | None) -> None:
-        unpack(path, self.folder / archive.folder, archive.file.checksum, progress)
+        unpack(path, self.folder / archive.folder, archive.checksum, progress)
