@@ -89,6 +89,20 @@ def test_each_clip_is_judged_by_its_own_sounds() -> None:
     assert [kept[0].tokens for kept in found] == [(BARK,), (BARK, AND, SIREN)]
 
 
+def test_no_second_sound_is_searched_for_where_the_first_search_names_all() -> None:
+    settings = Search(beam=3, maximum_words=3, length_normalisation=1.0)
+
+    def steps(known: Ground) -> int:
+        stepper = TableStepper(following, [0])
+        grounded_search(stepper, [known], WORDS, settings)
+        return len(stepper.rows_stepped)
+
+    plain = TableStepper(following, [0])
+    search(plain, settings.model_copy(update={"candidates": 3}))
+    assert steps(ground(*ALL, Bark=2.0)) == steps(ground(*ALL)) == len(plain.rows_stepped)
+    assert steps(ground(*ALL, Rain=2.0, Siren=2.0)) > len(plain.rows_stepped)
+
+
 def test_rules_hold_in_both_searches() -> None:
     settings = Search(beam=3, candidates=3, maximum_words=3)
     for rule in (Never((BARK,)), Never((AND,))):

@@ -6,6 +6,7 @@ what stands out and speaks of nothing that is not heard.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -90,36 +91,42 @@ def grounded_search(
     """
     found = search(stepper, _all_of(settings, settings.beam), rules)
     joining = tuple(word for word in vocabulary.encode(JOINING) if word != UNKNOWN)
-    joined = (
-        search(stepper, _all_of(settings, WIDER * settings.beam), [*rules, AnyOf(joining)])
-        if joining
-        else [[] for _ in found]
-    )
-    return [
-        _best(*parts, vocabulary)[: settings.candidates] for parts in zip(grounds, found, joined, strict=True)
-    ]
+    judges = [_Judge(ground, vocabulary) for ground in grounds]
+    ranked = [judge.ranked(part) for judge, part in zip(judges, found, strict=True)]
+    # Nothing names more than what names all, so most single sounds need no second search.
+    if joining and any(judge.leaves_out(part) for judge, part in zip(judges, ranked, strict=True)):
+        joined = search(stepper, _all_of(settings, WIDER * settings.beam), [*rules, AnyOf(joining)])
+        ranked = [judge.with_more(*parts) for judge, *parts in zip(judges, ranked, joined, strict=True)]
+    return [part[: settings.candidates] for part in ranked]
 
 
-def _best(
-    ground: Ground, found: Sequence[Hypothesis], joined: Sequence[Hypothesis], vocabulary: Vocabulary
-) -> list[Hypothesis]:
-    """Rank what was found, and of what joins a second sound that which thereby names more."""
+@dataclass(frozen=True)
+class _Judge:
+    """Ranks a clip's captions."""
 
-    def words(hypothesis: Hypothesis) -> list[str]:
-        return [vocabulary.words[token] for token in hypothesis.tokens]
+    ground: Ground
+    vocabulary: Vocabulary
 
-    def merit(hypothesis: Hypothesis) -> float:
-        return hypothesis.score + ground.merit(words(hypothesis))
+    def ranked(self, hypotheses: Sequence[Hypothesis]) -> list[Hypothesis]:
+        """Sort by score and merit, the best first."""
+        return sorted(hypotheses, key=lambda one: -one.score - self.ground.merit(self._words(one)))
 
-    best = sorted(found, key=merit, reverse=True)
-    enough = named(words(best[0]), ground.salience) if best else 0.0
-    known = {hypothesis.tokens for hypothesis in found}
-    more = [
-        hypothesis
-        for hypothesis in joined
-        if hypothesis.tokens not in known and named(words(hypothesis), ground.salience) > enough
-    ]
-    return sorted([*best, *more], key=merit, reverse=True)
+    def leaves_out(self, ranked: Sequence[Hypothesis]) -> bool:
+        """Tell whether the best leaves out what should be named."""
+        return bool(ranked) and self._named(ranked[0]) < float(self.ground.salience.max(axis=1).sum())
+
+    def with_more(self, ranked: Sequence[Hypothesis], joined: Sequence[Hypothesis]) -> list[Hypothesis]:
+        """Rank what joins a second sound among the others, where it names more than the best of them."""
+        enough = self._named(ranked[0]) if ranked else 0.0
+        known = {hypothesis.tokens for hypothesis in ranked}
+        more = [one for one in joined if one.tokens not in known and self._named(one) > enough]
+        return self.ranked([*ranked, *more])
+
+    def _words(self, hypothesis: Hypothesis) -> list[str]:
+        return [self.vocabulary.words[token] for token in hypothesis.tokens]
+
+    def _named(self, hypothesis: Hypothesis) -> float:
+        return named(self._words(hypothesis), self.ground.salience)
 
 
 def _all_of(settings: Search, beam: int) -> Search:
