@@ -36,7 +36,7 @@ def test_every_file_of_the_folder_is_a_variant() -> None:
         for name in registry:
             variant = registry[name]
             assert variant.__module__.endswith(f".{name}")
-            assert variant.Settings(name=name).name == name
+            assert variant.Settings.model_fields["name"].default == name
 
 
 def test_a_variant_is_imported_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

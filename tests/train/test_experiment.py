@@ -64,11 +64,6 @@ def test_each_part_has_the_features_and_captions_of_its_own_table(places: Places
     assert spoken == list(CAPTIONS.values())
 
 
-def test_an_encoder_to_be_tuned_is_not_taken_for_a_frozen_one(places: Places) -> None:
-    with pytest.raises(RunError, match="not there yet"):
-        prepare(settings(tuned=True), places)
-
-
 def test_the_vocabulary_is_that_of_the_training_captions_alone(places: Places) -> None:
     found = prepare(settings(), places)
     words = {word for row in CAPTIONS.values() for caption in row for word in caption.split()}

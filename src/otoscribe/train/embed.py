@@ -111,7 +111,6 @@ def _computed(recording: Path, encoder: Encoder) -> Embedding:
     audio = reading.load(recording, encoder.spec.sample_rate)
     if audio.notes:
         warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 3)
-    device = next(encoder.parameters()).device
     with torch.no_grad():
-        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(device))[0]
+        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(encoder.device))[0]
     return Embedding(features.cpu().numpy(), np.array(encoder.times(len(audio.waveform))))

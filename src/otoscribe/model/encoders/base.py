@@ -7,9 +7,11 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
@@ -116,6 +118,12 @@ class Encoder(nn.Module, ABC):
         Raises:
             WeightsError: a file is damaged or holds another network.
         """
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        first = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
 
     def features(self, waveforms: Tensor) -> Tensor:
         """Return the output that the settings choose, float32 [clips, frames, width]."""
