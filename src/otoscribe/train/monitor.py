@@ -30,7 +30,7 @@ class Sample:
     caption: str
     """Of the validation's first recording, greedily decoded."""
     reference: str
-    """What somebody wrote about it, where a word of no training caption is `<unk>`."""
+    """What somebody wrote about it, where a word of no training caption is `<unknown>`."""
 
 
 def sample_caption(model: CaptionModel, validation: Source, vocabulary: Vocabulary) -> tuple[str, str]:
