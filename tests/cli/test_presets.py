@@ -36,7 +36,8 @@ def test_a_preset_trains_and_captions(name: str, tmp_path: Path, monkeypatch: py
 
 
 def test_help_names_every_preset() -> None:
-    shown = " ".join(CliRunner().invoke(app, ["train", "--help"]).stdout.split())
+    # Without spaces, because a line may end inside a name.
+    shown = "".join(CliRunner().invoke(app, ["train", "--help"]).stdout.split())
     assert "paper" in presets()
     for name in presets():
         assert name in shown
