@@ -78,6 +78,22 @@ def test_other_weights_and_other_recordings_are_another_run(arguments: list[str]
     assert run_of(arguments) == first
 
 
+def test_settings_are_changed_on_the_command_line(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(
+        SETTINGS.replace("maximum_epochs = 2", "maximum_epochs = 1\nseed = 3")
+    )
+    changes = ["--set", "training.seed=3", "--set", "training.maximum_epochs=1"]
+    changed = run_of([*arguments, *changes])
+    assert changed == run_of(["train", str(tmp_path / "other.toml"), *arguments[2:]])
+    assert changed != run_of(arguments)
+    result = CliRunner().invoke(app, [*arguments, "--set", "training.speed=1"])
+    assert result.exit_code == 2
+    assert "small.toml with training.speed=1 cannot be used. training.speed: there is no" in result.stderr
+    result = CliRunner().invoke(app, [*arguments, "--set", "training.maximum_epochs.x=1"])
+    assert result.exit_code == 2
+    assert "training.maximum_epochs is no table of settings" in result.stderr
+
+
 def test_settings_that_cannot_be_used_are_misuse(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "small.toml").write_text(SETTINGS + "speed = 1\n")
     result = CliRunner().invoke(app, arguments)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights, Words
+from otoscribe.cli.options import Changes, Device, Features, SkipMissing, Threads, Weights, Words
 
 if TYPE_CHECKING:
     from otoscribe.train.history import Epoch
@@ -17,7 +17,8 @@ def train(
     settings: Annotated[
         str,
         typer.Argument(
-            metavar="SETTINGS", help="A preset (paper, paper-128), or a TOML file with settings like it."
+            metavar="SETTINGS",
+            help="A preset (paper, paper-128, modern), or a TOML file with settings like it.",
         ),
     ],
     clips: Annotated[
@@ -30,6 +31,7 @@ def train(
     validation: Annotated[
         Path, typer.Option(metavar="TABLE", help="Recordings that choose the best epoch, likewise.")
     ],
+    changes: Changes = None,
     weights: Weights = None,
     words: Words = None,
     skip_missing: SkipMissing = False,
@@ -44,7 +46,7 @@ def train(
     from otoscribe.train.experiment import Places, prepare
     from otoscribe.train.settings import read_settings
 
-    chosen = read_settings(settings)
+    chosen = read_settings(settings, changes or ())
     runtime = trainer.RuntimeSettings(device=device, threads=threads)
     trainer.device_of(runtime)  # or it is told now, not after the recordings were read
     places = Places(

@@ -101,17 +101,29 @@ def named_split(source: Path) -> tuple[Dataset, str] | None:
     return dataset, split
 
 
+def read_source(source: Path) -> Listed:
+    """Read what a source lists.
+
+    Args:
+        source: a table or a folder with one, see `folder.read_listed`; or NAME:SPLIT of a data set.
+
+    Raises:
+        TableError: the table is not there or cannot be read.
+        UsageError: there is no such data set or split.
+    """
+    found = named_split(source)
+    return found[0].listed(found[1]) if found else read_listed(source)
+
+
 def read_clips(source: Path, skip_missing: bool = False) -> list[CaptionedClip]:
     """Read recordings and captions.
 
     Args:
-        source: a table or a folder with one, see `folder.read_listed`; or NAME:SPLIT of a data set.
+        source: as for `read_source`.
         skip_missing: go on without recordings that are not there, with a `TableWarning` that counts them.
 
     Raises:
         TableError: as `Listed.clips`, or the table is not there or cannot be read.
         UsageError: there is no such data set or split.
     """
-    found = named_split(source)
-    listed = found[0].listed(found[1]) if found else read_listed(source)
-    return listed.clips(skip_missing)
+    return read_source(source).clips(skip_missing)
