@@ -64,9 +64,8 @@ class SceneBatch(Batch):
 
     def to(self, device: torch.device) -> Self:
         """Copy to a device."""
-        groups = tuple(rows.to(device) for rows in self.groups)
         evidence = Evidence(*(part.to(device) for part in self.evidence))
-        return type(self)(groups, evidence, self.styles.to(device), self.buffers)
+        return type(self)(self.rows.to(device), evidence, self.styles.to(device), self.buffers)
 
 
 class Scenes:
@@ -146,7 +145,7 @@ class Scenes:
         captions = [self.vocabulary.encode(scene.caption) for scene in scenes]
         rows = Rows.of(captions, range(len(scenes)))
         styles = torch.tensor([scene.style for scene in scenes])
-        return SceneBatch((rows,), self.channel(scenes, seed), styles, self.buffers)
+        return SceneBatch(rows, self.channel(scenes, seed), styles, self.buffers)
 
 
 def fingerprint(*sources: Scenes) -> str:

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from otoscribe.model.packing import Packing
+
 
 def sinusoidal_positions(
     length: int, width: int, first: int = 0, device: torch.device | None = None
@@ -46,7 +48,7 @@ class MultiHeadAttention(nn.Module):
         return self._split(self.key(memory)), self._split(self.value(memory))
 
     def attend(
-        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, causal: bool = False
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Attend with queries [..., time, query_width] over projected keys and values.
 
@@ -56,22 +58,46 @@ class MultiHeadAttention(nn.Module):
             values: as `keys`.
             mask: bool, broadcastable to [..., heads, time, places]; True where attention is allowed, in
                 every row at least once. None allows all.
-            causal: query t sees keys 0 to t only; excludes `mask`.
 
         Returns:
             What was attended to, [..., time, query_width], and the weights, [..., heads, time, places].
         """
-        # Written out: the fused kernels gain nothing at these lengths and export only four dimensions.
-        scaled = self._split(self.query(queries) * self.head_dim**-0.5)  # [..., heads, time, head_dim]
-        scores = scaled @ keys.transpose(-2, -1)  # [..., heads, time, places]
-        if causal:
-            time = queries.shape[-2]
-            mask = torch.ones(time, time, dtype=torch.bool, device=queries.device).tril()
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -math.inf)
-        weights = scores.softmax(dim=-1)
-        mixed = (weights @ values).transpose(-3, -2)  # [..., time, heads, head_dim]
-        return self.output(mixed.flatten(-2)), weights
+        mixed, weights = self._mix(self._split(self._scaled(queries)), keys, values, mask)
+        return self.output(mixed), weights
+
+    def attend_packed_words(self, words: Tensor, packing: Packing) -> Tensor:
+        """Attend with each word of packed captions over itself and those before it, [tokens, query_width]."""
+        parts = (self._scaled(words), self.key(words), self.value(words))
+        mixed = []
+        for shape, *block in zip(
+            packing.shapes, *(part.split(packing.blocks) for part in parts), strict=True
+        ):
+            queries, keys, values = (self._split(part.reshape(*shape, -1)) for part in block)
+            time = shape[1]
+            earlier = torch.ones(time, time, dtype=torch.bool, device=words.device).tril()
+            mixed.append(self._mix(queries, keys, values, earlier)[0].flatten(end_dim=1))
+        return self.output(torch.cat(mixed))  # type: ignore[no-any-return]
+
+    def attend_packed_memory(
+        self, words: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, packing: Packing
+    ) -> Tensor:
+        """Attend with each word of packed captions over its clip's memory, [tokens, query_width].
+
+        All words of a clip are one row of queries, so that its memory is not copied for each caption.
+
+        Args:
+            words: [tokens, query_width].
+            keys: [clips, heads, places, head_dim].
+            values: as `keys`.
+            mask: bool, broadcastable to [clips, heads, time, places]; None allows all.
+            packing: of the words.
+        """
+        scaled = self._scaled(words)
+        rows = scaled.new_zeros(len(keys) * packing.most, scaled.shape[1])
+        rows = rows.index_copy(0, packing.slots, scaled).reshape(len(keys), packing.most, -1)
+        mixed, _ = self._mix(self._split(rows), keys, values, mask)
+        # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
+        return self.output(mixed.flatten(end_dim=1).index_select(0, packing.slots))  # type: ignore[no-any-return]
 
     def forward(self, queries: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend with queries [clips, time, query_width] over memory [clips, places, memory_width].
@@ -81,6 +107,20 @@ class MultiHeadAttention(nn.Module):
         keys, values = self.keys_values(memory)
         attended, _ = self.attend(queries, keys, values, None if mask is None else mask[:, None, None, :])
         return attended
+
+    def _scaled(self, queries: Tensor) -> Tensor:
+        return self.query(queries) * self.head_dim**-0.5  # type: ignore[no-any-return]
+
+    def _mix(
+        self, scaled: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mixture of values for split queries, [..., time, heads * head_dim], and the weights."""
+        # Written out: the fused kernels gain nothing at these lengths and export only four dimensions.
+        scores = scaled @ keys.transpose(-2, -1)  # [..., heads, time, places]
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        weights = scores.softmax(dim=-1)
+        return (weights @ values).transpose(-3, -2).flatten(-2), weights
 
     def _split(self, projected: Tensor) -> Tensor:
         apart = projected.reshape(

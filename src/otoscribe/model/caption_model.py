@@ -1,6 +1,7 @@
 """The captioning model: encoder, adapter, word embeddings and decoder, built from one settings object."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, SerializeAsAny, model_validator
@@ -12,6 +13,7 @@ from otoscribe.model.adapters.base import ADAPTERS, AdapterSettings
 from otoscribe.model.contract import check_adapter, check_words
 from otoscribe.model.decoder import Decoder, DecoderSettings
 from otoscribe.model.encoders.base import ENCODERS, Encoder, EncoderSettings
+from otoscribe.model.packing import Packing
 from otoscribe.model.words.base import WORDS, Beginning, WordSettings
 from otoscribe.registry import Registry
 from otoscribe.settings import Frozen
@@ -117,7 +119,7 @@ class CaptionModel(nn.Module):
         return *self.decoder.memory_cache(output.memory), output.mask
 
     def log_probabilities(
-        self, features: Tensor, mask: Tensor | None, tokens: Tensor, clip_of_row: Tensor
+        self, features: Tensor, mask: Tensor | None, tokens: Tensor, clip_of_row: Sequence[int]
     ) -> Tensor:
         """Return the natural log-probability of every word after each prefix of whole captions.
 
@@ -125,13 +127,17 @@ class CaptionModel(nn.Module):
             features: [clips, frames, width].
             mask: bool [clips, frames], True for real frames; None means nothing is padded.
             tokens: int64 [rows, time], START first.
-            clip_of_row: int64 [rows], which clip each row describes.
+            clip_of_row: which clip each row describes.
 
         Returns:
             [rows, time, vocabulary].
         """
-        hidden = self.decoder(self.words(tokens), *self.remember(features, mask), clip_of_row)
-        return self.decoder.logits(hidden, self.words.table).log_softmax(dim=-1)
+        rows, time = tokens.shape
+        packing = Packing.of([time] * rows, clip_of_row).to(tokens.device)
+        words = self.words(tokens).flatten(end_dim=1)
+        hidden = self.decoder(words, *self.remember(features, mask), packing)
+        logits = self.decoder.logits(hidden, self.words.table)
+        return logits.log_softmax(dim=-1).reshape(rows, time, -1)
 
     def step(self, history: Tensor, cache: Cache[Tensor]) -> tuple[Tensor, Tensor, Cache[Tensor]]:
         """Read one more word of every beam: `Decoder.step` from token ids to log-probabilities.

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from otoscribe.bundle.graphs import Cache
 from otoscribe.errors import SettingsError
 from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
+from otoscribe.model.cross_entropy import cross_entropy
+from otoscribe.model.packing import Packing
 from otoscribe.settings import Frozen
 
 
@@ -61,24 +63,16 @@ class Block(nn.Module):
             self.feed_forward_norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(settings.dropout)
 
-    def attend_words(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
-        """Self-attention of x [..., time, d_model] over the words' keys and values."""
-        attended, _ = self.self_attention.attend(x, keys, values, causal=causal)
+    def after_words(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what the self-attention gave for x, [..., d_model]."""
         return self.self_norm(x + self.dropout(attended))  # type: ignore[no-any-return]
 
-    def attend_memory(
-        self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Cross-attention of x [..., time, d_model] over the memory's keys and values, then feed-forward.
-
-        Returns:
-            x [..., time, d_model], and the weights of the attention [..., heads, time, places].
-        """
-        attended, weights = self.cross_attention.attend(x, keys, values, mask)
+    def after_memory(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what the cross-attention gave for x, [..., d_model], then feed-forward."""
         x = self.cross_norm(x + self.dropout(attended))
         if self.feed_forward is not None:
             x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
-        return x, weights
+        return x
 
 
 class Decoder(nn.Module):
@@ -119,30 +113,30 @@ class Decoder(nn.Module):
         memory_keys: Tensor,
         memory_values: Tensor,
         memory_mask: Tensor | None,
-        clip_of_row: Tensor,
+        packing: Packing,
     ) -> Tensor:
         """Decode whole captions, every position seeing only itself and the ones before it.
 
         Args:
-            words: embedded words, [rows, time, word_width], START first.
+            words: embedded words of packed captions, [tokens, word_width], START first.
             memory_keys: from `memory_cache`, [blocks, clips, places, heads, head_dim].
             memory_values: as `memory_keys`.
             memory_mask: bool [clips, places], True for real places; None means nothing is padded.
-            clip_of_row: int64 [rows], which clip each row describes.
+            packing: where the captions lie.
 
         Returns:
-            Hidden states [rows, time, d_model]; `logits` turns those at t into scores of word t + 1.
+            Hidden states [tokens, d_model]; `logits` turns those at t into scores of word t + 1.
         """
-        mask = None if memory_mask is None else memory_mask[clip_of_row][:, None, None, :]
-        # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
-        keys = memory_keys.index_select(1, clip_of_row).transpose(
-            2, 3
-        )  # [blocks, rows, heads, places, head_dim]
-        values = memory_values.index_select(1, clip_of_row).transpose(2, 3)
-        x = self._enter(words, first=0)  # [rows, time, d_model]
-        for layer, block in enumerate(self._blocks()):
-            x = block.attend_words(x, *block.self_attention.keys_values(x), causal=True)
-            x, _ = block.attend_memory(x, keys[layer], values[layer], mask)
+        mask = None if memory_mask is None else memory_mask[:, None, None, :]
+        longest = max(time for _, time in packing.shapes)
+        positions = sinusoidal_positions(longest, self.settings.d_model, device=words.device)
+        x = self._enter(words, positions[packing.positions])
+        # Each [clips, heads, places, head_dim].
+        memory = zip(memory_keys.transpose(2, 3), memory_values.transpose(2, 3), strict=True)
+        for block, (keys, values) in zip(self._blocks(), memory, strict=True):
+            x = block.after_words(x, block.self_attention.attend_packed_words(x, packing))
+            attended = block.cross_attention.attend_packed_memory(x, keys, values, mask, packing)
+            x = block.after_memory(x, attended)
         return x
 
     def logits(self, hidden: Tensor, table: Tensor | None) -> Tensor:
@@ -152,9 +146,20 @@ class Decoder(nn.Module):
             hidden: from `forward` or `step`.
             table: the words' vectors, [vocabulary, d_model]; used, and needed, only when tied.
         """
-        weight = table if self.settings.tied else self.classifier
-        assert weight is not None
-        return nn.functional.linear(hidden, weight, self.bias)
+        return nn.functional.linear(hidden, self._classifier(table), self.bias)
+
+    def cross_entropy(
+        self, hidden: Tensor, table: Tensor | None, targets: Tensor, smoothing: float
+    ) -> Tensor:
+        """Return the cross-entropy of `logits` with targets, summed; see `model.cross_entropy`.
+
+        Args:
+            hidden: [tokens, d_model].
+            table: as for `logits`.
+            targets: int64 [tokens].
+            smoothing: share of a target's probability that is spread over all words.
+        """
+        return cross_entropy(hidden, self._classifier(table), self.bias, targets, smoothing)
 
     def memory_cache(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Project a memory [clips, places, memory_width] for every block, once per clip.
@@ -178,30 +183,39 @@ class Decoder(nn.Module):
             places], mean over blocks and heads; and the cache after the word.
         """
         mask = cache.memory_mask[:, None, None, :]  # [clips, heads, beam, places]
-        x = self._enter(words[:, :, None], first=cache.keys.shape[4])  # [clips, beam, 1, d_model]
+        before, width = cache.keys.shape[4], self.settings.d_model
+        position = sinusoidal_positions(1, width, before, words.device)
+        x = self._enter(words[:, :, None], position)  # [clips, beam, 1, d_model]
         keys, values, weights = [], [], []
         for layer, block in enumerate(self._blocks()):
             new_keys, new_values = block.self_attention.keys_values(x)  # [clips, beam, heads, 1, head_dim]
             keys.append(torch.cat([cache.keys[layer], new_keys], dim=3))
             values.append(torch.cat([cache.values[layer], new_values], dim=3))
-            x = block.attend_words(x, keys[-1], values[-1], causal=False)
+            attended, _ = block.self_attention.attend(x, keys[-1], values[-1])
+            x = block.after_words(x, attended)
             # The beams of a clip share its memory, so here they take the place of time.
             memory_keys = cache.memory_keys[layer].transpose(1, 2)  # [clips, heads, places, head_dim]
             memory_values = cache.memory_values[layer].transpose(1, 2)
-            attended, shares = block.attend_memory(x.squeeze(2), memory_keys, memory_values, mask)
-            x = attended.unsqueeze(2)
+            queries = x.squeeze(2)
+            attended, shares = block.cross_attention.attend(queries, memory_keys, memory_values, mask)
+            x = block.after_memory(queries, attended).unsqueeze(2)
             weights.append(shares)  # [clips, heads, beam, places]
         attention = torch.stack(weights).mean(dim=(0, 2))
         after = cache._replace(keys=torch.stack(keys), values=torch.stack(values))
         return x.squeeze(2), attention, after
 
-    def _enter(self, words: Tensor, first: int) -> Tensor:
+    def _classifier(self, table: Tensor | None) -> Tensor:
+        weight = table if self.settings.tied else self.classifier
+        assert weight is not None
+        return weight
+
+    def _enter(self, words: Tensor, positions: Tensor) -> Tensor:
         x: Tensor = self.enter(words)
         if self.settings.tied:
             # Vectors that give logits of a sensible size are small beside the positions.
             x = x * self.settings.d_model**0.5
         if self.settings.positions:
-            x = x + sinusoidal_positions(words.shape[-2], self.settings.d_model, first, words.device)
+            x = x + positions
         return self.dropout(x)  # type: ignore[no-any-return]
 
     def _blocks(self) -> Iterator[Block]:

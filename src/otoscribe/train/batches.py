@@ -1,8 +1,8 @@
 """Batches of pairs of clip and caption that leave out what need not be computed.
 
 A clip is in a batch once, with all its captions, so that adapter and memory projections run once for all
-of them. Clips of like length share a batch, captions of like length share a group of rows, and the
-classifier runs on real tokens only.
+of them. Clips of like length share a batch, and captions are packed: the decoder computes nothing for what
+fills them up.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from otoscribe.model.caption_model import CaptionModel
+from otoscribe.model.packing import Packing
 from otoscribe.text.vocabulary import END, PAD, START
 
 Memory = tuple[Tensor, Tensor, Tensor | None]
@@ -23,52 +24,57 @@ Memory = tuple[Tensor, Tensor, Tensor | None]
 POOL = 8
 """Batches shuffled together before they are cut by length: more save padding, fewer mix better."""
 
-GROUPS = 4
-"""Groups of rows per batch: more save padding, fewer make larger matrices."""
-
 
 @dataclass(frozen=True)
 class Rows:
-    """Captions of like length."""
+    """Captions, the shortest first."""
 
     tokens: Tensor
     """int64 [rows, time], START, then words; PAD after a caption's end."""
+    places: Tensor
+    """int64 [tokens], where those that are not PAD stand in `tokens`, row after row."""
     targets: Tensor
-    """int64 [rows, time], the words, then END; PAD after it."""
-    clip_of_row: Tensor
-    """int64 [rows], index into the batch's clips."""
+    """int64 [tokens], the words that follow them, and END."""
+    clip_of_row: tuple[int, ...]
+    """Index into the batch's clips."""
+    packing: Packing
+    """Of the tokens that are not PAD."""
 
     @classmethod
     def of(cls, captions: Sequence[Sequence[int]], clips: Sequence[int]) -> Self:
         """Lay captions, ids without START and END, side by side; `clips` says which clip each describes."""
-        time = max(len(words) for words in captions) + 1
-        tokens = torch.full((len(captions), time), PAD)
-        targets = torch.full((len(captions), time), PAD)
-        for row, words in enumerate(captions):
-            tokens[row, : len(words) + 1] = torch.tensor([START, *words])
-            targets[row, : len(words) + 1] = torch.tensor([*words, END])
-        return cls(tokens, targets, torch.tensor(clips))
+        order = sorted(range(len(captions)), key=lambda row: len(captions[row]))
+        chosen = [captions[row] for row in order]
+        clip_of_row = tuple(clips[row] for row in order)
+        lengths = [len(caption) + 1 for caption in chosen]
+        tokens = torch.full((len(chosen), lengths[-1]), PAD)
+        for row, caption in enumerate(chosen):
+            tokens[row, : lengths[row]] = torch.tensor([START, *caption])
+        places = (tokens.flatten() != PAD).nonzero()[:, 0]
+        targets = torch.tensor([word for caption in chosen for word in (*caption, END)])
+        return cls(tokens, places, targets, clip_of_row, Packing.of(lengths, clip_of_row))
 
     def to(self, device: torch.device) -> Self:
         """Copy to a device."""
-        return type(self)(self.tokens.to(device), self.targets.to(device), self.clip_of_row.to(device))
+        tokens, places, targets = (part.to(device) for part in (self.tokens, self.places, self.targets))
+        return type(self)(tokens, places, targets, self.clip_of_row, self.packing.to(device))
 
 
 @dataclass(frozen=True)
 class Batch(ABC):
     """Some clips with captions: the captions as rows, and what gives the decoder's memory of the clips."""
 
-    groups: tuple[Rows, ...]
+    rows: Rows
 
     @property
     def pairs(self) -> int:
         """Number of captions."""
-        return sum(len(rows.tokens) for rows in self.groups)
+        return len(self.rows.tokens)
 
     @property
     def targets(self) -> int:
         """Number of real target tokens."""
-        return sum(int((rows.targets != PAD).sum()) for rows in self.groups)
+        return len(self.rows.targets)
 
     @abstractmethod
     def memory(self, model: CaptionModel) -> Memory:
@@ -108,9 +114,8 @@ class ClipBatch(Batch):
 
     def to(self, device: torch.device) -> Self:
         """Copy to a device."""
-        groups = tuple(rows.to(device) for rows in self.groups)
         mask = None if self.mask is None else self.mask.to(device)
-        return type(self)(groups, self.features.to(device), mask)
+        return type(self)(self.rows.to(device), self.features.to(device), mask)
 
 
 class Clips(ABC):
@@ -124,7 +129,7 @@ class Clips(ABC):
         """Return how long each clip is, in any unit."""
 
     @abstractmethod
-    def batch(self, clips: Sequence[int], groups: tuple[Rows, ...]) -> Batch:
+    def batch(self, clips: Sequence[int], rows: Rows) -> Batch:
         """Return a batch of some clips, by number, with their captions."""
 
     @cached_property
@@ -176,13 +181,9 @@ class Clips(ABC):
         yield from filter(None, runs)
 
     def _batch(self, clips: Sequence[int]) -> Batch:
-        rows = sorted(
-            ((caption, place) for place, clip in enumerate(clips) for caption in self.captions[clip]),
-            key=lambda row: len(row[0]),
-        )
-        size = -(-len(rows) // GROUPS)
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return self.batch(clips, tuple(Rows.of(*zip(*part, strict=True)) for part in parts))
+        captions = [caption for clip in clips for caption in self.captions[clip]]
+        places = [place for place, clip in enumerate(clips) for _ in self.captions[clip]]
+        return self.batch(clips, Rows.of(captions, places))
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,9 @@ class Split(Clips):
         """Return the frames of each clip."""
         return map(len, self.features)
 
-    def batch(self, clips: Sequence[int], groups: tuple[Rows, ...]) -> ClipBatch:
+    def batch(self, clips: Sequence[int], rows: Rows) -> ClipBatch:
         """Return the features of some clips, padded to one length."""
-        return ClipBatch(groups, *pad([self.features[clip] for clip in clips]))
+        return ClipBatch(rows, *pad([self.features[clip] for clip in clips]))
 
 
 def pad(features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -168,7 +168,7 @@ def largest_difference(encoder: Encoder, model: CaptionModel, bundle: Bundle) ->
         with torch.inference_mode():
             features = encoder.features(torch.from_numpy(waveform)[None])
             tokens = torch.from_numpy(words[clip])
-            expected = model.log_probabilities(features, None, tokens, torch.zeros(2, dtype=torch.int64))
+            expected = model.log_probabilities(features, None, tokens, [0, 0])
         found = np.stack([step[clip] for step in decoded], axis=1)
         # Not a number, on either side, must come out as too large.
         largest = max(largest, float(np.nan_to_num(np.abs(found - expected.numpy()).max(), nan=np.inf)))

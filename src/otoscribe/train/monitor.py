@@ -50,13 +50,8 @@ def sample_caption(model: CaptionModel, validation: Source, vocabulary: Vocabula
         keys, values, mask = batch.memory(model)
         stepper = TorchStepper(model, keys[:, :1], values[:, :1], None if mask is None else mask[:1])
         found = search(stepper, GREEDY)[0][0]
-    references = (
-        tokens
-        for rows in batch.groups
-        for tokens, clip in zip(rows.tokens.tolist(), rows.clip_of_row.tolist(), strict=True)
-        if clip == 0
-    )
-    reference = (vocabulary.words[token] for token in next(references) if token not in (PAD, START))
+    tokens = batch.rows.tokens[batch.rows.clip_of_row.index(0)].tolist()
+    reference = (vocabulary.words[token] for token in tokens if token not in (PAD, START))
     return vocabulary.decode(found.tokens), " ".join(reference)
 
 

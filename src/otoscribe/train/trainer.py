@@ -19,7 +19,7 @@ from otoscribe.model.encoders.base import Encoder
 from otoscribe.model.words.base import WORDS, Beginning, WordEmbedding
 from otoscribe.progress import Progress
 from otoscribe.settings import Frozen, run_id
-from otoscribe.text.vocabulary import PAD, SPECIALS, Vocabulary
+from otoscribe.text.vocabulary import SPECIALS, Vocabulary
 from otoscribe.train.batches import Batch, Source
 from otoscribe.train.coverage import Coverage
 from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
@@ -246,17 +246,11 @@ def _loss(
     model: CaptionModel, batch: Batch, smoothing: float = 0.0, states: PrefixStates | None = None
 ) -> Tensor:
     """Return the cross-entropy summed over the batch's real tokens."""
+    rows = batch.rows
     embed = model.words if states is None else states
-    memory = batch.memory(model)
-    total = memory[0].new_zeros((), dtype=torch.float32)
-    for rows in batch.groups:
-        hidden = model.decoder(embed(rows.tokens), *memory, rows.clip_of_row)
-        real = rows.targets != PAD
-        logits = model.decoder.logits(hidden[real], model.words.table).float()
-        total = total + nn.functional.cross_entropy(
-            logits, rows.targets[real], reduction="sum", label_smoothing=smoothing
-        )
-    return total
+    words = embed(rows.tokens).flatten(end_dim=1).index_select(0, rows.places)
+    hidden = model.decoder(words, *batch.memory(model), rows.packing)
+    return model.decoder.cross_entropy(hidden, model.words.table, rows.targets, smoothing)
 
 
 def _epoch(

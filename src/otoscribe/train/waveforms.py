@@ -33,8 +33,7 @@ class WaveformBatch(Batch):
 
     def to(self, device: torch.device) -> Self:
         """Copy to a device."""
-        groups = tuple(rows.to(device) for rows in self.groups)
-        return type(self)(groups, tuple(waveform.to(device) for waveform in self.waveforms))
+        return type(self)(self.rows.to(device), tuple(waveform.to(device) for waveform in self.waveforms))
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,9 @@ class Recordings(Clips):
         """Return the samples of each clip."""
         return self.lengths_in_samples
 
-    def batch(self, clips: Sequence[int], groups: tuple[Rows, ...]) -> WaveformBatch:
+    def batch(self, clips: Sequence[int], rows: Rows) -> WaveformBatch:
         """Return the waveforms of some clips."""
-        return WaveformBatch(groups, tuple(_read(self.paths[clip], self.sample_rate) for clip in clips))
+        return WaveformBatch(rows, tuple(_read(self.paths[clip], self.sample_rate) for clip in clips))
 
 
 def lengths_of(
