@@ -30,13 +30,13 @@ ROOMS = {
     "metrics.java": "runtime worker answers meteor spice_files spice_worker spice",
     "metrics.fense": "networks fense",
     "metrics ": "evaluation scorer __init__",
-    "model": "windows spectrogram pitch attention bert",
+    "model": "windows spectrogram pitch packing attention bert",
     "model.weights": "formula tflite coala_scaler keras_h5 torch_file tf_checkpoint yamnet_files",
     "model.encoders": "base aisfx coala huggingface openl3 vggish yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention evidence",
     "model.vectors": "opened word2vec glove fasttext bert_folder published",
     "model.words": "base random cbow word2vec glove fasttext bert",
-    "model ": "contract decoder caption_model torch_stepper",
+    "model ": "contract cross_entropy decoder caption_model torch_stepper",
     "train": "shards store settings batches waveforms run coverage history monitor prefixes"
     " trainer embed upkeep experiment evaluate few_bits export",
     "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"

@@ -23,6 +23,7 @@ from otoscribe.search.options import Search
 from otoscribe.settings import Frozen
 from otoscribe.text.vocabulary import START, Vocabulary
 from support.encoders import random_encoder, settings_of
+from support.packed import decoded
 from support.table_stepper import TableStepper, random_table
 from support.tiny_transformers import tiny_model
 from support.words import built
@@ -134,9 +135,7 @@ def of_decoder(settings: DecoderSettings) -> Iterator[Any]:
     decoder = Decoder(settings, WIDTH, WIDTH, 9)
     yield from trained(
         decoder,
-        lambda: decoder.logits(
-            decoder(words, *decoder.memory_cache(memory), None, torch.tensor([0, 1])), table
-        ),
+        lambda: decoder.logits(decoded(decoder, words, memory, None, [0, 1]), table),
     )
 
 
@@ -147,7 +146,7 @@ def of_search(settings: Search) -> Iterator[Any]:
 def of_model(settings: ModelSettings) -> Iterator[Any]:
     model = CaptionModel(settings, VOCABULARY)
     features = torch.rand(2, 5, settings.feature_width)
-    yield from trained(model, lambda: model.log_probabilities(features, None, HISTORY, torch.tensor([0, 1])))
+    yield from trained(model, lambda: model.log_probabilities(features, None, HISTORY, [0, 1]))
 
 
 def same(one: Any, other: Any) -> bool:

@@ -103,13 +103,11 @@ def test_a_clip_encoded_once_for_all_its_captions_gives_what_each_caption_alone_
     made = model()
     features, mask = pad(clips())
     tokens = torch.tensor([[START, 4, 5], [START, 6, 7], [START, 8, 4], [START, 5, 9]])
-    clip_of_row = torch.tensor([1, 0, 1, 2])
+    clip_of_row = [1, 0, 1, 2]
     with torch.inference_mode():
         together = made.log_probabilities(features, mask, tokens, clip_of_row)
-        for row, clip in enumerate(clip_of_row.tolist()):
-            alone = made.log_probabilities(
-                clips()[clip][None], None, tokens[row : row + 1], torch.tensor([0])
-            )
+        for row, clip in enumerate(clip_of_row):
+            alone = made.log_probabilities(clips()[clip][None], None, tokens[row : row + 1], [0])
             torch.testing.assert_close(alone[0], together[row])
     torch.testing.assert_close(together.exp().sum(-1), torch.ones(4, 3))
 
@@ -129,7 +127,7 @@ def test_the_stepper_gives_what_the_whole_sequence_gives_through_any_reordering(
                     clips()[clip][None],
                     None,
                     torch.from_numpy(history[line]),
-                    torch.zeros(history.shape[1], dtype=torch.int64),
+                    [0] * history.shape[1],
                 )[:, -1]
             np.testing.assert_allclose(log_probabilities[line], expected, atol=1e-5)
         chosen = np.array(rows)
@@ -160,7 +158,7 @@ def test_the_encoders_width_flows_through_every_adapter(adapter: str) -> None:
             tokens, features = torch.tensor([[START, 4]]), torch.rand(1, 3, width)
             memory = made.adapter(features, None).memory
             assert memory.shape == (1, 3, {"identity": width, "mlp": 256, "attention": 512}[adapter])
-            assert made.log_probabilities(features, None, tokens, torch.tensor([0])).isfinite().all()
+            assert made.log_probabilities(features, None, tokens, [0]).isfinite().all()
 
 
 def test_tied_words_of_another_width_are_refused() -> None:

@@ -10,6 +10,8 @@ from otoscribe.bundle.graphs import Cache
 from otoscribe.errors import SettingsError
 from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
 from otoscribe.model.decoder import Block, Decoder, DecoderSettings
+from otoscribe.model.packing import Packing
+from support.packed import decoded
 from support.torch_layers import scattered, torch_attention, torch_decoder_layer
 
 SMALL = DecoderSettings(d_model=16, heads=2, head_dim=8, ff=24, blocks=3)
@@ -48,9 +50,11 @@ def test_block_equals_torch_decoder_layer() -> None:
         tgt_mask=torch.ones(5, 5, dtype=torch.bool).triu(1),
         memory_key_padding_mask=~mask,
     )
-    inward = ours.attend_words(x, *ours.self_attention.keys_values(x), causal=True)
-    outward, _ = ours.attend_memory(inward, *ours.cross_attention.keys_values(memory), mask[:, None, None])
-    torch.testing.assert_close(outward, expected)
+    packing, packed = Packing.of([5] * 3, range(3)), x.flatten(end_dim=1)
+    inward = ours.after_words(packed, ours.self_attention.attend_packed_words(packed, packing))
+    keys_values = ours.cross_attention.keys_values(memory)
+    attended = ours.cross_attention.attend_packed_memory(inward, *keys_values, mask[:, None, None], packing)
+    torch.testing.assert_close(ours.after_memory(inward, attended), expected.flatten(end_dim=1))
 
 
 def test_positions_are_sines_and_cosines_of_falling_frequency() -> None:
@@ -63,11 +67,11 @@ def test_positions_are_sines_and_cosines_of_falling_frequency() -> None:
     assert sinusoidal_positions(4, 5).shape == (4, 5)
 
 
-def batch() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def batch() -> tuple[Tensor, Tensor, Tensor, list[int]]:
     """Embedded words of 4 rows about 3 clips, and a memory with padding."""
     torch.manual_seed(2)
     mask = torch.arange(6) < torch.tensor([[6], [4], [2]])
-    return torch.randn(4, 5, 12), torch.randn(3, 6, 10), mask, torch.tensor([2, 0, 0, 1])
+    return torch.randn(4, 5, 12), torch.randn(3, 6, 10), mask, [2, 0, 0, 1]
 
 
 @pytest.mark.parametrize("ff", [0, 24])
@@ -76,7 +80,7 @@ def test_the_future_has_exactly_zero_gradient_and_the_past_does_not(ff: int) -> 
     words.requires_grad_()
     made = decoder(SMALL.model_copy(update={"ff": ff}))
     for time in range(5):
-        hidden = made(words, *made.memory_cache(memory), mask, clip_of_row)
+        hidden = decoded(made, words, memory, mask, clip_of_row)
         (gradient,) = torch.autograd.grad(hidden[:, time].square().sum(), words)
         assert gradient[:, time + 1 :].count_nonzero() == 0
         assert (gradient[:, : time + 1].abs().amax(dim=(0, 2)) > 0).all()
@@ -85,13 +89,12 @@ def test_the_future_has_exactly_zero_gradient_and_the_past_does_not(ff: int) -> 
 def test_padding_of_memory_and_captions_changes_nothing() -> None:
     words, memory, mask, clip_of_row = batch()
     made = decoder()
-    whole = made(words, *made.memory_cache(memory), mask, clip_of_row)
+    whole = decoded(made, words, memory, mask, clip_of_row)
     noisy = torch.where(mask[..., None], memory, 1e3)
     longer = torch.cat([words, torch.full((4, 3, 12), 1e3)], dim=1)
-    torch.testing.assert_close(made(longer, *made.memory_cache(noisy), mask, clip_of_row)[:, :5], whole)
-    for row, clip in enumerate(clip_of_row.tolist()):
-        short = made.memory_cache(memory[clip : clip + 1, mask[clip]])
-        alone = made(words[row : row + 1], *short, None, torch.tensor([0]))
+    torch.testing.assert_close(decoded(made, longer, noisy, mask, clip_of_row)[:, :5], whole)
+    for row, clip in enumerate(clip_of_row):
+        alone = decoded(made, words[row : row + 1], memory[clip : clip + 1, mask[clip]], None, [0])
         torch.testing.assert_close(alone[0], whole[row])
 
 
@@ -101,7 +104,7 @@ def test_step_by_step_with_cache_equals_the_whole_sequence(positions: bool) -> N
     made = decoder(SMALL.model_copy(update={"positions": positions}))
     beams = torch.stack([words[:3], words[1:]], dim=1)  # [clips, beam, time, width]
     memories = made.memory_cache(memory)
-    whole = made(beams.flatten(0, 1), *memories, mask, torch.tensor([0, 0, 1, 1, 2, 2])).unflatten(0, (3, 2))
+    whole = decoded(made, beams.flatten(0, 1), memory, mask, [0, 0, 1, 1, 2, 2]).unflatten(0, (3, 2))
     assert memories[0].shape == (3, 3, 6, 2, 8)
     empty = torch.zeros(3, 3, 2, 2, 0, 8)
     cache = Cache(empty, empty, *memories, mask)
@@ -120,8 +123,8 @@ def test_order_of_words_matters_only_with_positions() -> None:
     for positions in (True, False):
         made = decoder(SMALL.model_copy(update={"positions": positions, "blocks": 1}))
         same = torch.allclose(
-            made(words, *made.memory_cache(memory), mask, clip_of_row)[:, 4],
-            made(swapped, *made.memory_cache(memory), mask, clip_of_row)[:, 4],
+            decoded(made, words, memory, mask, clip_of_row)[:, 4],
+            decoded(made, swapped, memory, mask, clip_of_row)[:, 4],
             atol=1e-6,
         )
         assert same is not positions
@@ -130,9 +133,9 @@ def test_order_of_words_matters_only_with_positions() -> None:
 def test_dropout_acts_in_training_only() -> None:
     words, memory, mask, clip_of_row = batch()
     made = decoder(SMALL.model_copy(update={"dropout": 0.5}))
-    quiet = made(words, *made.memory_cache(memory), mask, clip_of_row)
-    torch.testing.assert_close(made(words, *made.memory_cache(memory), mask, clip_of_row), quiet)
-    assert not torch.allclose(made.train()(words, *made.memory_cache(memory), mask, clip_of_row), quiet)
+    quiet = decoded(made, words, memory, mask, clip_of_row)
+    torch.testing.assert_close(decoded(made, words, memory, mask, clip_of_row), quiet)
+    assert not torch.allclose(decoded(made.train(), words, memory, mask, clip_of_row), quiet)
 
 
 def test_tied_output_scores_words_by_their_embeddings() -> None:

@@ -8,6 +8,7 @@ from otoscribe.model.adapters.attention import Attention, AttentionSettings
 from otoscribe.model.adapters.base import ADAPTERS, Adapter
 from otoscribe.model.attention import EncoderLayer, sinusoidal_positions
 from otoscribe.model.decoder import Decoder, DecoderSettings
+from support.packed import decoded
 from support.torch_layers import scattered, torch_decoder_layer, torch_encoder_layer
 
 CHANCE = 0.4
@@ -40,10 +41,9 @@ def decoder(**changes: object) -> Decoder:
     return scattered(Decoder(settings.model_copy(update=changes), 16, 16, vocabulary_size=9))
 
 
-def decoded(made: Decoder, words: Tensor, memory: Tensor, seed: int) -> Tensor:
+def dropped(made: Decoder, words: Tensor, memory: Tensor, seed: int) -> Tensor:
     torch.manual_seed(seed)
-    hidden: Tensor = made(words, *made.memory_cache(memory), None, torch.tensor([0]))
-    return hidden
+    return decoded(made, words, memory, None, [0])
 
 
 def test_the_decoder_drops_its_input_every_residual_branch_and_the_feed_forward_inside() -> None:
@@ -52,7 +52,7 @@ def test_the_decoder_drops_its_input_every_residual_branch_and_the_feed_forward_
     layers = [torch_decoder_layer(block, CHANCE) for block in made.blocks]
     future = torch.ones(5, 5, dtype=torch.bool).triu(1)
     for seed in range(3):
-        found = decoded(made, words, memory, seed)
+        found = dropped(made, words, memory, seed)
         torch.manual_seed(seed)
         x = nn.functional.dropout(words + sinusoidal_positions(5, 16), CHANCE)
         for layer in layers:
@@ -64,11 +64,11 @@ def test_the_decoder_drops_its_input_every_residual_branch_and_the_feed_forward_
 def test_the_decoder_drops_in_training_only_and_only_if_asked(changes: dict[str, int]) -> None:
     words, memory = torch.randn(1, 5, 16), torch.randn(1, 7, 16)
     made = decoder(**changes)
-    assert not torch.allclose(decoded(made, words, memory, 0), decoded(made, words, memory, 1))
+    assert not torch.allclose(dropped(made, words, memory, 0), dropped(made, words, memory, 1))
     made.eval()
-    assert torch.equal(decoded(made, words, memory, 0), decoded(made, words, memory, 1))
+    assert torch.equal(dropped(made, words, memory, 0), dropped(made, words, memory, 1))
     made = decoder(**changes, dropout=0.0)
-    assert torch.equal(decoded(made, words, memory, 0), decoded(made, words, memory, 1))
+    assert torch.equal(dropped(made, words, memory, 0), dropped(made, words, memory, 1))
 
 
 @pytest.mark.parametrize("kind", list(ADAPTERS))

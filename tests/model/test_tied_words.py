@@ -5,6 +5,7 @@ from torch import Tensor
 
 from otoscribe.bundle.graphs import Cache
 from otoscribe.model.decoder import Decoder, DecoderSettings
+from support.packed import decoded
 from support.torch_layers import scattered
 
 WIDTH = 16
@@ -21,11 +22,10 @@ def decoders() -> tuple[Decoder, Decoder]:
 
 def test_whole_captions_enter_larger() -> None:
     tied, untied = decoders()
-    words, memory, clip = torch.randn(1, 5, WIDTH), torch.randn(1, 7, WIDTH), torch.tensor([0])
+    words, memory = torch.randn(1, 5, WIDTH), torch.randn(1, 7, WIDTH)
 
     def hidden(decoder: Decoder, words: Tensor) -> Tensor:
-        found: Tensor = decoder(words, *decoder.memory_cache(memory), None, clip)
-        return found
+        return decoded(decoder, words, memory, None, [0])
 
     torch.testing.assert_close(hidden(tied, words), hidden(untied, words * WIDTH**0.5))
     assert not torch.allclose(hidden(tied, words), hidden(untied, words))

@@ -1,10 +1,12 @@
 """Batches: every pair once, no clip twice, like lengths together, and no more padding than needed."""
 
+from itertools import islice, pairwise
+
 import pytest
 import torch
 
 from otoscribe.text.vocabulary import END, PAD, START
-from otoscribe.train.batches import GROUPS, ClipBatch, Split, pad
+from otoscribe.train.batches import ClipBatch, Split, pad
 
 
 def made(clips: int = 60, captions: int = 5) -> Split:
@@ -25,13 +27,15 @@ def pairs_of(batches: list[ClipBatch]) -> list[tuple[int, tuple[int, ...]]]:
     """Read clip and caption back from every row."""
     pairs = []
     for batch in batches:
-        for rows in batch.groups:
-            for tokens, targets, place in zip(rows.tokens, rows.targets, rows.clip_of_row, strict=True):
-                words = targets[targets != PAD].tolist()
-                assert words.pop() == END
-                assert tokens[: len(words) + 1].tolist() == [START, *words]
-                assert tokens[len(words) + 1 :].eq(PAD).all()
-                pairs.append((int(batch.features[place, 0, 0]), tuple(words)))
+        rows = batch.rows
+        packed = iter(zip(rows.tokens.flatten()[rows.places].tolist(), rows.targets.tolist(), strict=True))
+        for tokens, place in zip(rows.tokens, rows.clip_of_row, strict=True):
+            start, *words = tokens[tokens != PAD].tolist()
+            assert start == START
+            assert tokens[len(words) + 1 :].eq(PAD).all()
+            assert list(islice(packed, len(words) + 1)) == list(pairwise([START, *words, END]))
+            pairs.append((int(batch.features[place, 0, 0]), tuple(words)))
+        assert not list(packed)
     return pairs
 
 
@@ -49,7 +53,7 @@ def test_a_clip_is_in_one_batch_once_with_all_its_captions() -> None:
     for batch in made().training_batches(16, seed=1, epoch=1):
         clips = batch.features[:, 0, 0].tolist()
         assert len(set(clips)) == len(clips)
-        assert sum(len(rows.tokens) for rows in batch.groups) == 5 * len(clips)
+        assert len(batch.rows.tokens) == 5 * len(clips)
 
 
 def test_batches_are_about_equally_large() -> None:
@@ -74,13 +78,9 @@ def test_targets_count_real_tokens_and_pairs_captions() -> None:
     assert sum(batch.pairs for batch in batches) == split.pairs == len(words)
 
 
-def test_like_lengths_save_most_padding() -> None:
+def test_like_lengths_save_most_padding_of_frames() -> None:
     split = made(400)
     batches = list(split.training_batches(64, seed=1, epoch=1))
-    rows = [rows for batch in batches for rows in batch.groups]
-    assert max(len(batch.groups) for batch in batches) == GROUPS
-    real = sum(int((group.targets != PAD).sum()) for group in rows)
-    assert real / sum(group.targets.numel() for group in rows) > 0.85
     frames = sum(len(features) for features in split.features)
     assert frames / sum(batch.features.shape[:2].numel() for batch in batches) > 0.8
 

@@ -163,7 +163,7 @@ def test_steps_with_cache_equal_torch_on_whole_captions(run: Path, exported: Pat
     words[..., 0] = START
     padded, mask = pad([features(run, waveform) for waveform in waveforms()])
     with torch.inference_mode():
-        expected = model.log_probabilities(padded, mask, torch.from_numpy(words[:, 0]), torch.arange(4))
+        expected = model.log_probabilities(padded, mask, torch.from_numpy(words[:, 0]), range(4))
         keys, values, places = model.remember(padded, mask)
     state = stepper.start()
     torch_stepper = TorchStepper(model, keys, values, places)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from otoscribe.model.caption_model import CaptionModel
-from otoscribe.text.vocabulary import END, PAD, START
+from otoscribe.text.vocabulary import END, PAD
 from otoscribe.train import trainer
 from otoscribe.train.batches import ClipBatch
 from otoscribe.train.history import Epoch
@@ -28,15 +28,13 @@ STEADY: dict[str, Any] = {"epsilon": 1e-3, "dropout": 0.0, "maximum_epochs": EPO
 def mean_loss(model: CaptionModel, batch: ClipBatch, smoothing: float = 0.0) -> Tensor:
     """Return the loss per token of a batch, its clips and captions taken one by one."""
     losses = []
-    for rows in batch.groups:
-        for targets, clip in zip(rows.targets, rows.clip_of_row.tolist(), strict=True):
-            words = targets[targets != PAD]
-            assert words[-1] == END
-            fed = torch.cat([torch.tensor([START]), words[:-1]])[None]
-            frames = slice(None) if batch.mask is None else batch.mask[clip]
-            scores = model.log_probabilities(batch.features[clip, frames][None], None, fed, torch.tensor([0]))
-            right = scores[0].gather(1, words[:, None])[:, 0]
-            losses.append(-(1 - smoothing) * right - smoothing * scores[0].mean(dim=1))
+    for tokens, clip in zip(batch.rows.tokens, batch.rows.clip_of_row, strict=True):
+        fed = tokens[tokens != PAD]
+        words = torch.cat([fed[1:], torch.tensor([END])])
+        frames = slice(None) if batch.mask is None else batch.mask[clip]
+        scores = model.log_probabilities(batch.features[clip, frames][None], None, fed[None], [0])
+        right = scores[0].gather(1, words[:, None])[:, 0]
+        losses.append(-(1 - smoothing) * right - smoothing * scores[0].mean(dim=1))
     return torch.cat(losses).mean()
 
 

@@ -48,9 +48,7 @@ def test_the_loss_counts_real_tokens_and_nothing_else() -> None:
     for features, captions in zip(data.features, data.captions, strict=True):
         for words in captions:
             with torch.inference_mode():
-                scores = model.log_probabilities(
-                    features[None], None, torch.tensor([[START, *words]]), torch.tensor([0])
-                )
+                scores = model.log_probabilities(features[None], None, torch.tensor([[START, *words]]), [0])
             targets = torch.tensor([*words, END])
             total -= float(scores[0].gather(1, targets[:, None]).sum())
             tokens += len(targets)
