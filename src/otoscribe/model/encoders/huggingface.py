@@ -146,10 +146,8 @@ def _described(model: str) -> tuple[Any, Any]:
     with _loading(model):
         kinds = (AutoConfig, AutoFeatureExtractor)
         config, extractor = (kind.from_pretrained(model, local_files_only=_offline()) for kind in kinds)
-    if getattr(getattr(config, "audio_config", None), "enable_fusion", False):
-        config.audio_config.enable_fusion = (
-            False  # CLAP fuses what is longer than it hears, which no window is
-        )
+    if config.model_type == "clap":  # which fuses parts of what is longer than it hears, as no window is
+        config.audio_config.enable_fusion = False
     return config, extractor
 
 
