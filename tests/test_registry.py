@@ -13,10 +13,17 @@ from otoscribe.model.words.base import WORDS
 from otoscribe.registry import Registry
 
 OWN = """
+from otoscribe.model.adapters.base import Adapter
 from otoscribe.model.adapters.mlp import Mlp
 
 class Mine(Mlp):
     pass
+
+class Bare(Adapter):
+    pass
+
+class Wrong(Mlp):
+    Settings = dict
 
 SOMETHING = 3
 """
@@ -36,7 +43,7 @@ def test_every_file_of_the_folder_is_a_variant() -> None:
         for name in registry:
             variant = registry[name]
             assert variant.__module__.endswith(f".{name}")
-            assert variant.Settings(name=name).name == name
+            assert variant.Settings.model_fields["name"].default == name
 
 
 def test_a_variant_is_imported_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +94,14 @@ def test_an_entry_point_of_an_installed_package(own_file: Path, monkeypatch: pyt
         ("own_variant:SOMETHING", "'own_variant:SOMETHING' is no adapter: name a class that extends"),
         ("own_variant:Nothing", "is no adapter"),
         ("otoscribe.model.words.random:RandomWords", "is no adapter"),
-        ("no_such_file:Mine", "cannot be imported: ModuleNotFoundError: No module named 'no_such_file'"),
+        ("no_such_file:Mine", "There is no adapter named 'no_such_file:Mine': no module no_such_file lies"),
+        ("own_variant.more:Mine", "no module own_variant.more lies in this folder"),
+        ("unfinished:Needy", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
+        (
+            "own_variant:Bare",
+            "'own_variant:Bare' does not define forward and Settings as otoscribe.model.adap",
+        ),
+        ("own_variant:Wrong", "'own_variant:Wrong' does not define Settings as "),
         ("broken:Mine", "cannot be imported: ZeroDivisionError"),
         (":Mine", "cannot be imported"),
         ("own_variant:", "is no adapter"),
@@ -95,5 +109,6 @@ def test_an_entry_point_of_an_installed_package(own_file: Path, monkeypatch: pyt
 )
 def test_what_is_no_variant_is_refused_in_a_sentence(own_file: Path, name: str, said: str) -> None:
     (own_file / "broken.py").write_text("1 / 0")
+    (own_file / "unfinished.py").write_text("import no_such_library")
     with pytest.raises(UsageError, match=said):
         ADAPTERS[name]

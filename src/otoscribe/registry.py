@@ -15,7 +15,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, ClassVar, Generic, TypeVar, cast, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 from otoscribe.errors import OtoscribeError, UsageError, unknown_name
 
@@ -38,6 +38,13 @@ def guarded(kind: str, name: str, make: Callable[[], T]) -> T:
     except Exception as error:  # whatever the variant's own code raises
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise UsageError(f"The {kind} {name!r} failed: {reason}.") from error
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Tell whether a value is of a kind as a class declares it: `Spec`, `type[Settings]`, `int | None`."""
+    if get_origin(kind) is type:
+        return inspect.isclass(value) and issubclass(value, get_args(kind))
+    return isinstance(value, kind)
 
 
 class Registry(Generic[T]):
@@ -95,30 +102,32 @@ class Registry(Generic[T]):
         try:
             return importlib.import_module(module)
         except (Exception, SystemExit) as error:  # whatever the module's own code raises
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+                raise UsageError(
+                    f"There is no {self.kind} named {name!r}: no module {module} lies in this folder or is "
+                    f"installed. Known: {', '.join(self)}; or MODULE:CLASS."
+                ) from error
             reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
             raise UsageError(f"The {self.kind} {name!r} cannot be imported: {reason}.") from error
         finally:
             sys.path.pop()
 
     def _checked(self, name: str, variant: object) -> type[T]:
-        # What the base only declares, every variant has to state.
-        stated = [
-            name
-            for name, kind in inspect.get_annotations(self._base).items()
-            if cast(Any, get_origin(kind)) is ClassVar and not hasattr(self._base, name)
-        ]
-        whole = (
-            inspect.isclass(variant)
-            and issubclass(variant, self._base)
-            and not inspect.isabstract(variant)
-            and all(hasattr(variant, attribute) for attribute in stated)
-            and inspect.isclass(getattr(variant, "Settings", type))
-        )
-        if not whole:
-            parts = " and ".join(["all its methods", *(f"its {attribute}" for attribute in stated)])
+        base = f"{self._base.__module__}.{self._base.__name__}"
+        if not (inspect.isclass(variant) and issubclass(variant, self._base)):
             raise UsageError(
-                f"{name!r} is no {self.kind}: name a class that extends "
-                f"{self._base.__module__}.{self._base.__name__} with {parts}, as MODULE:CLASS."
+                f"{name!r} is no {self.kind}: name a class that extends {base}, as MODULE:CLASS."
+            )
+        stated = {
+            attribute: get_args(kind)[0]
+            for attribute, kind in inspect.get_annotations(self._base).items()
+            if cast(Any, get_origin(kind)) is ClassVar
+        }
+        lacking = sorted(getattr(variant, "__abstractmethods__", ()))
+        lacking += [name for name, kind in stated.items() if not _is_of(getattr(variant, name, None), kind)]
+        if lacking:
+            raise UsageError(
+                f"The {self.kind} {name!r} does not define {' and '.join(lacking)} as {base} asks for."
             )
         return cast(type[T], variant)
 

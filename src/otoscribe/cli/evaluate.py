@@ -23,7 +23,8 @@ def evaluate(
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE", help="Recordings with references: a CSV, or a folder with one in it."
+            metavar="TABLE",
+            help="Recordings with references: a CSV, a folder with one, or a split as clotho:evaluation.",
         ),
     ],
     output: Annotated[
@@ -40,15 +41,15 @@ def evaluate(
     """Caption recordings by a trained run, and score the captions."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
     from otoscribe.cli.score import scores_of, text_of
-    from otoscribe.datasets.corpora.base import read_clips
+    from otoscribe.datasets.corpora.base import listing_of
     from otoscribe.search.options import Search
     from otoscribe.train.coverage import LEAK, coverage_of
     from otoscribe.train.evaluate import evaluate as evaluate_run
     from otoscribe.train.trainer import RuntimeSettings
 
     options = Search(beam=beam)
-    tables = table.glob("*.csv") if table.is_dir() else [table]
-    target = Output("--output", output, map(str, tables))
+    listed = listing_of(table)
+    target = Output("--output", output, [str(listed.table)])
     if run.resolve() in target.path.parents:
         raise UsageError(
             f"{output} lies in the folder of the run and would damage it; choose another folder."
@@ -58,7 +59,7 @@ def evaluate(
             f"{terminal.printable(str(run))} is not finished; its best epoch so far is evaluated.",
             file=sys.stderr,
         )
-    clips = read_clips(table, skip_missing)
+    clips = listed.clips(skip_missing)
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         captions = evaluate_run(
             run,
@@ -71,8 +72,7 @@ def evaluate(
             progress=bars.show,
         )
     coverage = coverage_of(run)
-    folder = table if table.is_dir() else table.parent
-    names = [_name(clip.path, folder) for clip in clips]
+    names = [_name(clip.path, listed.folder) for clip in clips]
     candidates: Captions = {name: (caption,) for name, caption in zip(names, captions, strict=True)}
     references = {name: clip.captions for name, clip in zip(names, clips, strict=True)}
     target.write(_csv(candidates))

@@ -3,6 +3,7 @@
 import random
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def _computed(recording: Path, encoder: Encoder) -> Embedding:
     audio = reading.load(recording, encoder.spec.sample_rate)
     if audio.notes:
         warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 3)
-    device = next(encoder.parameters()).device
+    # One that only computes has no weights; one that holds no numbers at all computes where the waveform is.
+    held = next(chain(encoder.parameters(), encoder.buffers()), torch.empty(0))
     with torch.no_grad():
-        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(device))[0]
+        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(held.device))[0]
     return Embedding(features.cpu().numpy(), np.array(encoder.times(len(audio.waveform))))
