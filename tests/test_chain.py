@@ -59,6 +59,6 @@ def test_from_recordings_to_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name, captions in CAPTIONS.items():
         assert by_run[name] in captions
         assert by_model[name].startswith(f"{by_run[name]} ")
-    assert scored == evaluated
+    assert evaluated.endswith(f"\nbeam of 4, by-run.csv\n{scored}")
     bleu = next(line for line in scored.splitlines() if line.startswith("bleu_1 "))
     assert float(bleu.split()[1]) > 0.99

@@ -37,8 +37,8 @@ ROOMS = {
     "model.vectors": "opened word2vec glove fasttext bert_folder published",
     "model.words": "base random cbow word2vec glove fasttext bert",
     "model ": "contract decoder caption_model torch_stepper",
-    "train": "shards store settings batches run coverage history prefixes trainer embed upkeep experiment"
-    " evaluate few_bits export",
+    "train": "shards store settings batches waveforms run coverage history monitor prefixes"
+    " trainer embed upkeep experiment evaluate few_bits export",
     "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
     " main",
     " ": "__main__",

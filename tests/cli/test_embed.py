@@ -54,6 +54,26 @@ def test_each_recording_is_computed_once_and_training_computes_none(
     assert run("train", "small.toml", *options).exit_code == 0
 
 
+def test_settings_are_changed_on_the_command_line(tables: tuple[Path, Path]) -> None:
+    embed(*tables)
+    result = run("embed", "small.toml", tables[0], "--weights", "weights", "--set", "data.precision=float16")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.endswith(": 4 of 4 recordings computed\n")
+    assert "float16" in run("store", "verify").stdout
+    result = run("embed", "small.toml", tables[0], "--set", "data.precision=float8")
+    assert result.exit_code == 2
+    assert "small.toml with data.precision=float8 cannot be used. data.precision: Input" in result.stderr
+
+
+def test_a_tuned_encoder_has_nothing_to_compute_ahead(tables: tuple[Path, Path]) -> None:
+    result = run(
+        "embed", "small.toml", tables[0], "--weights", "weights", "--set", "model.encoder.tuned=true"
+    )
+    assert result.exit_code == 2
+    assert "changes at every step, so nothing can be computed ahead" in result.stderr
+    assert not Path("features").exists()
+
+
 def test_what_is_missing_is_an_error_or_left_out(tables: tuple[Path, Path]) -> None:
     write_table(tables[1], {"nowhere.wav": ["a tone"], "other.wav": ["a tone"]})
     assert "'nowhere.wav'" in embed(*tables).stderr

@@ -43,12 +43,18 @@ def test_the_model_decodes_as_was_asked_for(asked: list[Any], tmp_path: Path) ->
         f"{tmp_path}/model\\x1b: 1.5 MB; log-probabilities differ by at most 1.3e-06 from the run's.\n"
     )
     search = Search(beam=7, maximum_words=20, minimum_words=5, length_normalisation=0.5, no_repeat=3)
-    assert asked == [(Path("runs/1"), bundle, {"search": search, "float16": True, "weights": Path("folder")})]
+    assert asked == [
+        (
+            Path("runs/1"),
+            bundle,
+            {"search": search, "float16": True, "weights": Path("folder"), "words": None},
+        )
+    ]
 
 
 def test_without_options_it_decodes_as_any_model(asked: list[Any], tmp_path: Path) -> None:
     assert run("runs/1", tmp_path / "model").exit_code == 0
-    assert asked[0][2] == {"search": Search(), "float16": False, "weights": None}
+    assert asked[0][2] == {"search": Search(), "float16": False, "weights": None, "words": None}
 
 
 def test_every_number_of_decoding_is_an_option() -> None:

@@ -1,5 +1,6 @@
 """`otoscribe train`: what it prints, what it takes for what, and how it fails."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,14 +50,16 @@ def run_of(arguments: list[str]) -> Path:
 def test_training_prints_every_epoch_and_the_run(arguments: list[str], tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert (result.exit_code, result.stderr) == (0, "")
-    first, second, run = result.stdout.splitlines()
-    assert first.startswith("epoch 1: training loss ")
+    first, sample, second, _, run = result.stdout.splitlines()
+    assert re.fullmatch(r"epoch 1: training loss [\d.]+, validation loss [\d.]+, \d+ pairs/s", first)
+    assert re.fullmatch(r'  "[a-z ]*", where somebody wrote "[a-z <>]+"', sample)
     assert second.startswith("epoch 2: training loss ")
     assert Path(run).parent == tmp_path / "runs"
     assert (Path(run) / "done").is_file()
     assert len(list((tmp_path / "features").glob("*/*.values"))) == 1
     again = CliRunner().invoke(app, arguments)
-    assert again.stdout == result.stdout
+    losses = [line.rpartition(", ")[0] for line in (first, second)]
+    assert again.stdout.splitlines() == [*losses, run]
 
 
 def test_words_are_learned_from_clips_and_not_from_validation(arguments: list[str]) -> None:
@@ -73,6 +76,22 @@ def test_other_weights_and_other_recordings_are_another_run(arguments: list[str]
     assert len({first, second, third}) == 3
     write_table(tmp_path / "recordings" / "training.csv", TRAINING)
     assert run_of(arguments) == first
+
+
+def test_settings_are_changed_on_the_command_line(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(
+        SETTINGS.replace("maximum_epochs = 2", "maximum_epochs = 1\nseed = 3")
+    )
+    changes = ["--set", "training.seed=3", "--set", "training.maximum_epochs=1"]
+    changed = run_of([*arguments, *changes])
+    assert changed == run_of(["train", str(tmp_path / "other.toml"), *arguments[2:]])
+    assert changed != run_of(arguments)
+    result = CliRunner().invoke(app, [*arguments, "--set", "training.speed=1"])
+    assert result.exit_code == 2
+    assert "small.toml with training.speed=1 cannot be used. training.speed: there is no" in result.stderr
+    result = CliRunner().invoke(app, [*arguments, "--set", "training.maximum_epochs.x=1"])
+    assert result.exit_code == 2
+    assert "training.maximum_epochs is no table of settings" in result.stderr
 
 
 def test_settings_that_cannot_be_used_are_misuse(arguments: list[str], tmp_path: Path) -> None:

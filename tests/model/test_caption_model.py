@@ -69,7 +69,7 @@ def test_every_nested_setting_changes_the_id() -> None:
     ("changes", "message"),
     [
         ({"adapter": {"name": "mpl"}}, "There is no adapter named 'mpl'. Did you mean 'mlp'"),
-        ({"words": {"name": "glove"}}, "There is no word embedding named 'glove'"),
+        ({"words": {"name": "glov"}}, "There is no word embedding named 'glov'. Did you mean 'glove'"),
         ({"encoder": {"name": "yamnett"}}, "There is no encoder named 'yamnett'"),
         (
             {"encoder": {"name": "yamnet", "output": "embedding"}},

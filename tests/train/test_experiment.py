@@ -22,6 +22,7 @@ from otoscribe.train.evaluate import evaluate
 from otoscribe.train.experiment import Places, prepare, resolve
 from otoscribe.train.export import export
 from otoscribe.train.settings import DataSettings, ExperimentSettings
+from otoscribe.train.store import Store
 from otoscribe.train.trainer import train
 from support.tiny_encoder import CLASSES, NAME, SAMPLE_RATE, WIDTH, TinyEncoder, write_weights
 from support.tiny_run import CPU, MODEL, TRAINING
@@ -64,9 +65,17 @@ def test_each_part_has_the_features_and_captions_of_its_own_table(places: Places
     assert spoken == list(CAPTIONS.values())
 
 
-def test_an_encoder_to_be_tuned_is_not_taken_for_a_frozen_one(places: Places) -> None:
-    with pytest.raises(RunError, match="not there yet"):
-        prepare(settings(tuned=True), places)
+def test_training_holds_few_embeddings_at_a_time(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those that were let go are the same when they are used again."""
+    before = [features.clone() for features in prepare(settings(), places).training.features]
+    released = []
+    release = Store.release
+    monkeypatch.setattr(Store, "release", lambda store: released.append(1) or release(store))
+    monkeypatch.setattr(embed_module, "HELD", 2 * before[0].nbytes)
+    features = prepare(settings(), places).training.features
+    for _ in range(3):
+        assert all(map(torch.equal, features, before))
+    assert len(released) == 3 * 2  # of 12 frames that may be held: after 6, 6 and 6, and after 13
 
 
 def test_the_vocabulary_is_that_of_the_training_captions_alone(places: Places) -> None:

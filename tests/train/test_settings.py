@@ -1,5 +1,6 @@
 """Settings of a run: TOML and presets, and what is wrong with those that cannot be used."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,12 @@ from pydantic import BaseModel
 
 from otoscribe.errors import SettingsError, UsageError
 from otoscribe.model.adapters.attention import AttentionSettings
+from otoscribe.model.adapters.mlp import MlpSettings
 from otoscribe.model.decoder import DecoderSettings
+from otoscribe.model.encoders.vggish import VggishSettings
+from otoscribe.model.words.glove import GloveSettings
 from otoscribe.model.words.random import RandomSettings
-from otoscribe.train.history import read_log
 from otoscribe.train.settings import PRESETS, TrainingSettings, parse_settings, presets, read_settings
-from otoscribe.train.trainer import Experiment, train
-from support.tiny_run import CPU, VOCABULARY, settings, split
 
 SMALL = """
 [model]
@@ -52,7 +53,7 @@ def test_a_preset_states_every_setting(name: str) -> None:
 
 
 def test_defaults_are_those_of_the_papers_preset() -> None:
-    assert presets() == ["paper", "paper-128"]
+    assert presets() == ["modern", "paper", "paper-128"]
     paper = read_settings("paper")
     assert paper.training == TrainingSettings()
     assert paper.model.decoder == DecoderSettings()
@@ -64,23 +65,109 @@ def test_defaults_are_those_of_the_papers_preset() -> None:
     assert (decoder.d_model, decoder.heads, decoder.head_dim, decoder.ff) == (128, 4, 32, 128)
 
 
-@pytest.mark.parametrize("name", presets())
-def test_a_preset_trains_a_step(name: str, tmp_path: Path) -> None:
-    preset, tiny = read_settings(name), settings()
-    chosen = tiny.model_copy(
-        update={
-            "model": preset.model.model_copy(update={"encoder": tiny.model.encoder}),
-            "training": preset.training.model_copy(update={"maximum_epochs": 1}),
-        }
+def test_the_modern_preset_says_wherever_it_departs_from_the_papers() -> None:
+    paper = dict(stated(tomllib.loads((PRESETS / "paper.toml").read_text())))
+    text = (PRESETS / "modern.toml").read_text()
+    modern = dict(stated(tomllib.loads(text)))
+    expected = [(place, paper.get(place)) for place in modern if modern[place] != paper.get(place)]
+    said, table = [], ""
+    for line in text.splitlines():
+        if named := re.fullmatch(r"\[(.*)\]", line):
+            table = named[1]
+        elif remark := re.fullmatch(r"(\w+) = .*# paper: (.+?)(\. .*)?", line):
+            value = None if remark[2] == "none" else tomllib.loads(f"x = {remark[2]}")["x"]
+            said.append((f"{table}.{remark[1]}", value))
+    assert said == expected
+    assert len(said) > 10
+
+
+def stated(given: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the settings of a file with their places."""
+    for name, value in given.items():
+        if isinstance(value, dict):
+            yield from stated(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
+
+
+def test_settings_are_changed_one_by_one() -> None:
+    """By TOML's values, and by words that need no quotes; the later of two changes counts."""
+    changes = (
+        *("training.seed=1", "training.seed = 3", "training.schedule=cosine", "model.encoder.overlap=0.0"),
+        *("data.precision=float16", 'model.encoder.output="scores"', "model.words.tuned=false"),
+        "training.clip_norm=2.0",  # which the file leaves out
+        f"model.encoder.weights=sha256:{'0' * 64}",
     )
-    run = train(Experiment(chosen, VOCABULARY, split(), split(1)), tmp_path, CPU)
-    assert [epoch.steps for epoch in read_log(run / "log.csv")] == [1]
+    paper, found = read_settings("paper"), read_settings("paper", changes)
+    training = {"seed": 3, "schedule": "cosine", "clip_norm": 2.0}
+    assert found.training == paper.training.model_copy(update=training)
+    assert found.data == paper.data.model_copy(update={"precision": "float16"})
+    encoder = {"overlap": 0.0, "output": "scores", "weights": f"sha256:{'0' * 64}"}
+    assert found.model.encoder == paper.model.encoder.model_copy(update=encoder)
+    assert found.model.words == paper.model.words.model_copy(update={"tuned": False})
+    assert (found.model.adapter, found.model.decoder) == (paper.model.adapter, paper.model.decoder)
+
+
+def test_a_table_that_a_file_leaves_out_can_be_changed(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    found = read_settings(
+        str(tmp_path / "small.toml"), ["model.decoder.ff=8", "model.adapter={name='identity'}"]
+    )
+    assert found.model.decoder == DecoderSettings(ff=8)
+    assert found.model.adapter.name == "identity"
+    assert found.training.seed == 3
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_another_variant_starts_its_table_anew(turn: int) -> None:
+    """In either order, so that no change is lost; of the preset's words, it knows no width and no spread."""
+    found = read_settings("paper", ["model.words.name=glove", "model.words.tuned=false"][::turn]).model
+    assert found.words == GloveSettings(tuned=False)
+    assert found.encoder.overlap == 0.5
+    other = read_settings("paper", ["model.encoder.name=vggish", "model.adapter.name=mlp"]).model
+    assert (other.encoder, other.adapter) == (VggishSettings(), MlpSettings())
+
+
+def test_the_same_variant_keeps_its_table() -> None:
+    assert read_settings("paper", ["model.encoder.name=yamnet"]) == read_settings("paper")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "training.speed=1",
+            r"paper\.toml with training\.speed=1 cannot be used\. training\.speed: there is no",
+        ),
+        ("training.seed=three", r"training\.seed: Input should be a valid integer"),
+        ("training.seed=", r"training\.seed: Input should be a valid integer"),
+        ("training.seed=1\nx = 2", r"training\.seed: Input should be a valid integer"),
+        ("modle.encoder.overlap=0.0", r"cannot be used\. modle: there is no such setting"),
+        ("name=paper", r"cannot be used\. name: there is no such setting\.$"),
+        ("training.learning_rate=nan", r"with training\.learning_rate=nan are not TOML with plain values"),
+        ("training.seed=2026-01-01", r"with training\.seed=2026-01-01 are not TOML with plain values"),
+        (
+            "training.seed.first=1",
+            r"^training\.seed\.first cannot be set, because training\.seed is no table of settings\. "
+            r"Set training\.seed itself: training\.seed=VALUE\.$",
+        ),
+        ("training.seed", r"^'training\.seed' sets nothing\. Write KEY=VALUE, such as training\.seed=3\.$"),
+        ("=3", "'=3' sets nothing"),
+        ("training..seed=3", "sets nothing"),
+    ],
+)
+def test_changes_that_cannot_be_made_are_misuse(change: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_settings("paper", [change])
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("papper", r"There is no preset named 'papper'\. Did you mean 'paper'\? Known: paper, paper-128\."),
+        (
+            "papper",
+            r"There is no preset named 'papper'\. Did you mean 'paper'\? Known: modern, paper, paper-128\.",
+        ),
         ("settings.json", r"name a file that ends in \.toml, not settings\.json"),
         ("nowhere.toml", r"The settings in nowhere\.toml cannot be read: no such file or directory\. Name a"),
         (".", "There is no preset named"),

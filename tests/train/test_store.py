@@ -84,6 +84,31 @@ def test_reading_copies_nothing_and_writing_reaches_no_disk(tmp_path: Path) -> N
     assert values_of(the_shard(tmp_path)).read_bytes() == before
 
 
+def resident() -> int:
+    """Return how many kB of mapped embeddings this process holds."""
+    total, counts = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split(" ")[0]:
+            counts = line.endswith(".values")
+        elif counts and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Only Linux tells what is in memory.")
+def test_what_was_read_is_held_until_it_is_released(tmp_path: Path) -> None:
+    large = Embedding(np.ones((4000, WIDTH), np.float32), np.zeros((4000, 2)))
+    with Store(tmp_path, DESCRIPTION) as store:
+        store.add(key(0), large)
+        values = store[key(0)].values
+        assert resident() == 0
+        assert values.sum() == values.size
+        assert resident() >= values.nbytes // 1024
+        store.release()
+        assert resident() == 0
+        assert values.sum() == values.size
+
+
 @pytest.fixture
 def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return what lets the process be killed once so many bytes more were written, to either file."""

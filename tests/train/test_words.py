@@ -176,6 +176,8 @@ def test_what_rests_on_words_that_leak_is_marked(
     exported = otoscribe("export", run, "model", "--words", GOLDEN)
     leaks = mode == "full"
     assert (LEAK in trained.stdout) is (LEAK in evaluated.stdout) is leaks
+    options = ["-o", "out.csv", "--words", GOLDEN, "--format", "json"]
+    assert json.loads(otoscribe("evaluate", run, places.validation, *options).stdout)["leaky"] is leaks
     assert json.loads((Path(run) / "words.json").read_text())["leaky"] is leaks
     assert exported.exit_code == leaks
     assert ("can be evaluated but not exported" in exported.stderr) is leaks

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Device, Features, SkipMissing, Threads, Weights
+from otoscribe.cli.options import Changes, Device, Features, SkipMissing, Threads, Weights
+from otoscribe.errors import UsageError
 
 
 def embed(
@@ -21,6 +22,7 @@ def embed(
             help="Recordings: CSVs, folders with one in each, or splits as clotho:development.",
         ),
     ],
+    changes: Changes = None,
     weights: Weights = None,
     skip_missing: SkipMissing = False,
     features: Features = Path("features"),
@@ -36,7 +38,11 @@ def embed(
     from otoscribe.train.settings import read_settings
     from otoscribe.train.trainer import RuntimeSettings, device_of
 
-    chosen = read_settings(settings)
+    chosen = read_settings(settings, changes or ())
+    if chosen.model.encoder.tuned:
+        raise UsageError(
+            "A tuned encoder changes at every step, so nothing can be computed ahead of training."
+        )
     where = device_of(RuntimeSettings(device=device, threads=threads))
     clips = [clip for table in tables for clip in read_clips(table, skip_missing)]
     encoder = load_encoder(chosen.model.encoder, weights).to(where)

@@ -60,4 +60,10 @@ Features = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of encode
 SkipMissing = Annotated[
     bool, typer.Option("--skip-missing", help="Go on without recordings that are not there.")
 ]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting, such as training.seed=3; any number of times."
+    ),
+]
 Device = Annotated[str, typer.Option(help="Torch device to compute on.")]

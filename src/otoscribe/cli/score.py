@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,8 +64,8 @@ def score(
         raise UsageError("--output and --per-clip write two files; give them different names.")
     names = None if metrics is None else [name.strip() for name in metrics.lower().split(",")]
     ours, theirs = read_pairing(Path(candidates), Path(references))
-    scores = scores_of(ours, theirs, names, threads)
-    lines = _json(scores) if form is TextOrJson.JSON else text_of(scores, ours, theirs)
+    (scores,) = scores_of([ours], theirs, names, threads)
+    lines = json_of(document_of(scores)) if form is TextOrJson.JSON else text_of(scores, ours, theirs)
     with contextlib.ExitStack() as last:  # also if the file of clips cannot be written
         last.callback(report.write if report else sys.stdout.writelines, lines)
         if clips:  # before the report, whose reader may be gone
@@ -75,26 +75,27 @@ def score(
 
 
 def scores_of(
-    candidates: "Captions",
+    candidates: Sequence["Captions"],
     references: "Captions",
     metrics: Sequence[str] | None = None,
     threads: int | None = None,
-) -> "Scores":
-    """Score captions while showing on standard error how far that is, and what makes the scores doubtful."""
+) -> list["Scores"]:
+    """Score sets of captions; on standard error stands how far that is, and what makes a score doubtful."""
     from otoscribe.metrics import Scorer
 
     with terminal.Bars() as bars, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MetricWarning)
         try:
             with Scorer(references, metrics, threads=threads, progress=bars.show) as scorer:
-                scores = scorer.score(candidates)
+                scores = [scorer.score(captions) for captions in candidates]
         except KeyboardInterrupt:
             print(
                 "Interrupted. What SPICE and METEOR answered is kept; the same command goes on from there.",
                 file=sys.stderr,
             )
             raise
-    for sentence in (*(str(warning.message) for warning in caught), *_doubts(candidates, references)):
+    doubts = [doubt for captions in candidates for doubt in _doubts(captions, references)]
+    for sentence in dict.fromkeys([*(str(warning.message) for warning in caught), *doubts]):
         print(terminal.printable(sentence), file=sys.stderr)
     return scores
 
@@ -151,12 +152,17 @@ def _described(scores: "Scores", candidates: str, references: str) -> Iterator[s
     yield f"; empty: {statistics.empty_captions}\n" if statistics.empty_captions else "\n"
 
 
-def _json(scores: "Scores") -> Iterator[str]:
-    document = {
+def document_of(scores: "Scores") -> dict[str, Any]:
+    """Return what a program reads, as JSON can hold it."""
+    return {
         "scores": {name: asdict(estimate) for name, estimate in scores.corpus.items()},
         "missing": dict(scores.missing),
         "statistics": asdict(scores.statistics),
     }
+
+
+def json_of(document: dict[str, Any]) -> Iterator[str]:
+    """Yield a report as it is written."""
     yield json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 

@@ -59,6 +59,16 @@ def _progress() -> "Progress":
     )
 
 
+def _write_beside(bar: "Progress | None", text: str, stream: TextIO) -> None:
+    shared = bar is not None and stream.isatty()
+    if bar and shared:
+        bar.stop()
+    stream.write(text)
+    stream.flush()
+    if bar and shared:
+        bar.start()
+
+
 class ProgressBar:
     """A bar on standard error, shown only to a terminal and only for more than one thing to do."""
 
@@ -86,13 +96,7 @@ class ProgressBar:
 
     def write(self, text: str, stream: TextIO) -> None:
         """Write to a stream at once; if that is the terminal, the bar steps aside meanwhile."""
-        shared = self._bar is not None and stream.isatty()
-        if self._bar and shared:
-            self._bar.stop()
-        stream.write(text)
-        stream.flush()
-        if self._bar and shared:
-            self._bar.start()
+        _write_beside(self._bar, text, stream)
 
 
 class Bars:
@@ -117,6 +121,10 @@ class Bars:
             if what not in self._tasks:
                 self._tasks[what] = self._progress.add_task(what, total=total)
             self._progress.update(self._tasks[what], completed=done, total=total)
+
+    def write(self, text: str) -> None:
+        """Write to standard output at once; if that is the terminal, the bars step aside meanwhile."""
+        _write_beside(self._progress, text, sys.stdout)
 
 
 @contextlib.contextmanager

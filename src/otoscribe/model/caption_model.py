@@ -1,7 +1,7 @@
 """The captioning model: encoder, adapter, word embeddings and decoder, built from one settings object."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, SerializeAsAny, model_validator
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from otoscribe.errors import SettingsError, unknown_name
 from otoscribe.model.adapters.base import ADAPTERS, AdapterSettings
 from otoscribe.model.contract import check_adapter, check_words
 from otoscribe.model.decoder import Decoder, DecoderSettings
-from otoscribe.model.encoders.base import ENCODERS, EncoderSettings
+from otoscribe.model.encoders.base import ENCODERS, Encoder, EncoderSettings
 from otoscribe.model.words.base import WORDS, Beginning, WordSettings
 from otoscribe.registry import Registry
 from otoscribe.settings import Frozen
@@ -56,12 +56,14 @@ class ModelSettings(Frozen):
 class CaptionModel(nn.Module):
     """Waveform → encoder → adapter → memory; words so far and memory → decoder → next word.
 
-    The encoder is no part of this module: it is frozen, and its outputs are computed beforehand.
+    A frozen encoder is no part of this module: its outputs are computed beforehand. One that is tuned is, and
+    stays in evaluation mode, as the statistics of its normalisations are those of its own training.
 
     Args:
         settings: shape of the parts.
         vocabulary: words it can say.
         beginning: from `load_words`; None where the words begin at random, or a run's weights replace them.
+        encoder: from `load_encoder`, if it is tuned; None where a run's weights replace it.
 
     Raises:
         SettingsError: parts that do not fit each other.
@@ -69,10 +71,18 @@ class CaptionModel(nn.Module):
     """
 
     def __init__(
-        self, settings: ModelSettings, vocabulary: Vocabulary, beginning: Beginning | None = None
+        self,
+        settings: ModelSettings,
+        vocabulary: Vocabulary,
+        beginning: Beginning | None = None,
+        encoder: Encoder | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
+        self.encoder: Encoder | None = None
+        if settings.encoder.tuned:
+            self.encoder = encoder or ENCODERS.build(settings.encoder.name, settings.encoder)
+            self.encoder.eval()
         adapter, words = settings.adapter, settings.words
         self.adapter = ADAPTERS.build(adapter.name, adapter, settings.feature_width)
         self.words = WORDS.build(words.name, words, vocabulary.words)
@@ -85,6 +95,13 @@ class CaptionModel(nn.Module):
                 f"Tied outputs need a vector of every word, which {words.name!r} has not. Set tied to false."
             )
         self.decoder = Decoder(settings.decoder, self.words.width, self.adapter.width, len(vocabulary))
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch dropout on or off everywhere but in the encoder."""
+        super().train(mode)
+        if self.encoder is not None:
+            self.encoder.eval()
+        return self
 
     def remember(self, features: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Turn features into what the decoder attends to, once per clip.

@@ -6,7 +6,7 @@ classifier runs on real tokens only.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, Self
@@ -113,21 +113,19 @@ class ClipBatch(Batch):
         return type(self)(groups, self.features.to(device), mask)
 
 
-@dataclass(frozen=True)
-class Split:
-    """One part of a dataset, a `Source`: the encoder's output for each clip, and its captions as word ids.
+class Clips(ABC):
+    """One part of a dataset, a `Source`: clips, and the captions of each as word ids."""
 
-    Args:
-        features: per clip [frames, width], float32 or float16; mapped from the store, in training.
-        captions: per clip the captions, each a list of ids without START and END.
-    """
-
-    features: Sequence[Tensor]
     captions: Sequence[Sequence[list[int]]]
+    """Per clip the captions, each a list of ids without START and END."""
 
-    def __post_init__(self) -> None:
-        if len(self.features) != len(self.captions):
-            raise ValueError(f"{len(self.features)} clips have features, {len(self.captions)} have captions.")
+    @abstractmethod
+    def sizes(self) -> Iterable[int]:
+        """Return how long each clip is, in any unit."""
+
+    @abstractmethod
+    def batch(self, clips: Sequence[int], groups: tuple[Rows, ...]) -> Batch:
+        """Return a batch of some clips, by number, with their captions."""
 
     @cached_property
     def pairs(self) -> int:
@@ -136,13 +134,13 @@ class Split:
 
     @cached_property
     def lengths(self) -> list[tuple[int, int]]:
-        """Frames, and words of the longest caption, of every clip."""
+        """Size, and words of the longest caption, of every clip."""
         return [
-            (len(features), max(len(caption) for caption in captions))
-            for features, captions in zip(self.features, self.captions, strict=True)
+            (size, max(len(caption) for caption in captions))
+            for size, captions in zip(self.sizes(), self.captions, strict=True)
         ]
 
-    def training_batches(self, batch_pairs: int, seed: int, epoch: int) -> Iterator[ClipBatch]:
+    def training_batches(self, batch_pairs: int, seed: int, epoch: int) -> Iterator[Batch]:
         """Yield every pair once, shuffled by seed and epoch.
 
         Args:
@@ -152,16 +150,16 @@ class Split:
                 state.
         """
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.features), generator=generator).tolist()
+        order = torch.randperm(len(self.captions), generator=generator).tolist()
         batches: list[list[int]] = []
         for pool in self._cut(order, batch_pairs * POOL):
             batches += self._cut(sorted(pool, key=self.lengths.__getitem__), batch_pairs)
         for index in torch.randperm(len(batches), generator=generator).tolist():
             yield self._batch(batches[index])
 
-    def validation_batches(self, batch_pairs: int) -> Iterator[ClipBatch]:
+    def validation_batches(self, batch_pairs: int) -> Iterator[Batch]:
         """Yield every pair once, shortest clips first."""
-        order = sorted(range(len(self.features)), key=self.lengths.__getitem__)
+        order = sorted(range(len(self.captions)), key=self.lengths.__getitem__)
         for clips in self._cut(order, batch_pairs):
             yield self._batch(clips)
 
@@ -177,16 +175,39 @@ class Split:
             before += count
         yield from filter(None, runs)
 
-    def _batch(self, clips: Sequence[int]) -> ClipBatch:
-        features, mask = pad([self.features[clip] for clip in clips])
+    def _batch(self, clips: Sequence[int]) -> Batch:
         rows = sorted(
             ((caption, place) for place, clip in enumerate(clips) for caption in self.captions[clip]),
             key=lambda row: len(row[0]),
         )
         size = -(-len(rows) // GROUPS)
         parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        groups = tuple(Rows.of(*zip(*part, strict=True)) for part in parts)
-        return ClipBatch(groups, features, mask)
+        return self.batch(clips, tuple(Rows.of(*zip(*part, strict=True)) for part in parts))
+
+
+@dataclass(frozen=True)
+class Split(Clips):
+    """Clips by what the encoder made of them.
+
+    Args:
+        features: per clip [frames, width], float32 or float16; mapped from the store, in training.
+        captions: as `Clips.captions`.
+    """
+
+    features: Sequence[Tensor]
+    captions: Sequence[Sequence[list[int]]]
+
+    def __post_init__(self) -> None:
+        if len(self.features) != len(self.captions):
+            raise ValueError(f"{len(self.features)} clips have features, {len(self.captions)} have captions.")
+
+    def sizes(self) -> Iterable[int]:
+        """Return the frames of each clip."""
+        return map(len, self.features)
+
+    def batch(self, clips: Sequence[int], groups: tuple[Rows, ...]) -> ClipBatch:
+        """Return the features of some clips, padded to one length."""
+        return ClipBatch(groups, *pad([self.features[clip] for clip in clips]))
 
 
 def pad(features: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

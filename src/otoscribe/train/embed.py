@@ -3,9 +3,8 @@
 import random
 import warnings
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -18,6 +17,9 @@ from otoscribe.model.encoders.base import ENCODERS, Encoder, described
 from otoscribe.progress import Progress
 from otoscribe.train.shards import Embedding
 from otoscribe.train.store import FORMAT, Kind, Store
+
+HELD = 256_000_000
+"""Bytes of embeddings that were used and stay in memory."""
 
 READING = 2
 """Raised whenever reading gives another waveform for the same file; no embedding stored before is reused."""
@@ -86,11 +88,10 @@ def features_of(
     folder: Path,
     kind: Kind = "float32",
     progress: Progress | None = None,
-) -> list[Tensor]:
+) -> Sequence[Tensor]:
     """Return the output of an encoder that its settings choose for each clip, [frames, width].
 
-    The tensors are the files of the store, mapped: they take memory while they are used, which the system
-    takes back when it needs it.
+    The tensors are the files of the store, mapped: no more of them than `HELD` bytes is in memory.
 
     Args:
         clips: the recordings.
@@ -105,15 +106,38 @@ def features_of(
     """
     store = store_of(encoder, folder, kind)
     embed(clips, encoder, store, progress)
-    return [torch.from_numpy(store[clip.sha256].values) for clip in clips]
+    return _Stored(store, [clip.sha256 for clip in clips])
+
+
+class _Stored(Sequence[Tensor]):
+    """Embeddings that are all in a store."""
+
+    def __init__(self, store: Store, keys: Sequence[str]) -> None:
+        self._store, self._keys = store, keys
+        self._used = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, place: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, place: int | slice) -> Tensor | Sequence[Tensor]:
+        if isinstance(place, slice):
+            return _Stored(self._store, self._keys[place])
+        features = torch.from_numpy(self._store[self._keys[place]].values)
+        self._used += features.nbytes
+        if self._used > HELD:
+            self._store.release()
+            self._used = 0
+        return features
 
 
 def _computed(recording: Path, encoder: Encoder) -> Embedding:
     audio = reading.load(recording, encoder.spec.sample_rate)
     if audio.notes:
         warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 3)
-    # One that only computes has no weights; one that holds no numbers at all computes where the waveform is.
-    held = next(chain(encoder.parameters(), encoder.buffers()), torch.empty(0))
     with torch.no_grad():
-        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(held.device))[0]
+        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(encoder.device))[0]
     return Embedding(features.cpu().numpy(), np.array(encoder.times(len(audio.waveform))))

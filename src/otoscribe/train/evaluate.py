@@ -15,6 +15,7 @@ from otoscribe.train.batches import pad
 from otoscribe.train.embed import features_of
 from otoscribe.train.run import load_run
 from otoscribe.train.trainer import RuntimeSettings, device_of
+from otoscribe.train.waveforms import tuned_features_of
 
 CLIPS = 32
 """Clips that are searched together."""
@@ -38,7 +39,7 @@ def evaluate(
         clips: the recordings; what people wrote about them is not looked at.
         options: how captions are searched.
         features: folder of what encoders made of recordings.
-        weights: folder of the encoder's weights, see `load_encoder`.
+        weights: folder of a frozen encoder's weights, see `load_encoder`.
         words: folder of the word embedding's published files, see `load_run`.
         runtime: where to compute.
         progress: called for every recording that was encoded, and for every one that has its caption.
@@ -55,9 +56,12 @@ def evaluate(
     """
     device = device_of(runtime or RuntimeSettings())
     model, vocabulary, settings = load_run(run, words)
-    encoder = load_encoder(settings.model.encoder, weights)
-    encoded = features_of(clips, encoder, features, settings.data.precision, progress)
     model.to(device)
+    if model.encoder is None:
+        encoder = load_encoder(settings.model.encoder, weights).to(device)
+        encoded = features_of(clips, encoder, features, settings.data.precision, progress)
+    else:
+        encoded = tuned_features_of(clips, model.encoder, progress)
     captions = [""] * len(clips)
     # Clips of like length together, so that little is padded.
     order = sorted(range(len(clips)), key=lambda clip: len(encoded[clip]))

@@ -1,6 +1,6 @@
 """Settings and tables of captioned recordings → an experiment for the trainer: the one way into training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,11 +14,12 @@ from otoscribe.model.encoders.base import Encoder, load_encoder, weights_of
 from otoscribe.model.words.base import WORDS, Beginning, Origin, WordSettings, load_words, resolved
 from otoscribe.progress import Progress
 from otoscribe.text.vocabulary import Vocabulary, words_of
-from otoscribe.train.batches import Split
+from otoscribe.train.batches import Clips, Split
 from otoscribe.train.embed import features_of
 from otoscribe.train.prefixes import PrefixStates
 from otoscribe.train.settings import ExperimentSettings
 from otoscribe.train.trainer import Experiment
+from otoscribe.train.waveforms import Recordings, lengths_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def resolve(
     return _gather(settings, places, progress).settings
 
 
-def prepare(settings: ExperimentSettings, places: Places, progress: Progress | None = None) -> Experiment:
+def prepare(
+    settings: ExperimentSettings, places: Places, progress: Progress | None = None, device: str = "cpu"
+) -> Experiment:
     """Gather all that a run is trained from: resolved settings, vocabulary, features, captions as ids.
 
     The vocabulary is that of the training captions alone.
@@ -79,6 +82,7 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
         settings: as for `resolve`.
         places: where tables and weights are, and features go.
         progress: called for every recording that was read, and for every one that was encoded.
+        device: on which a frozen encoder computes.
 
     Raises:
         AudioError: a recording cannot be read.
@@ -89,16 +93,29 @@ def prepare(settings: ExperimentSettings, places: Places, progress: Progress | N
     """
     chosen, training, validation, encoder, vocabulary, beginning = _gather(settings, places, progress)
     clips = [*training, *validation]
-    features = features_of(clips, encoder, places.features, chosen.data.precision, progress)
     captions = [[vocabulary.encode(caption) for caption in clip.captions] for clip in clips]
-    first = len(training)
+    tuned, first = chosen.model.encoder.tuned, len(training)
+    parts: Iterable[Clips]
+    if tuned:
+        rate = encoder.spec.sample_rate
+        lengths = lengths_of(clips, rate, progress)
+        paths = [clip.path for clip in clips]
+        parts = (
+            Recordings(paths[part], lengths[part], rate, captions[part])
+            for part in (slice(first), slice(first, None))
+        )
+    else:
+        features = features_of(clips, encoder.to(device), places.features, chosen.data.precision, progress)
+        parts = (Split(features[part], captions[part]) for part in (slice(first), slice(first, None)))
+    learnt, validated = parts
     return Experiment(
         chosen,
         vocabulary,
-        Split(features[:first], captions[:first]),
-        Split(features[first:], captions[first:]),
-        beginning,
-        _states(chosen.model.words, vocabulary, captions, beginning, places.features),
+        learnt,
+        validated,
+        beginning=beginning,
+        states=_states(chosen.model.words, vocabulary, captions, beginning, places.features),
+        encoder=encoder if tuned else None,
     )
 
 
@@ -117,8 +134,6 @@ def _states(
 
 
 def _gather(settings: ExperimentSettings, places: Places, progress: Progress | None) -> _Material:
-    if settings.model.encoder.tuned:
-        raise RunError("Training on waveforms is not there yet. Set model.encoder.tuned to false.")
     training = read_clips(places.training, places.skip_missing)
     validation = read_clips(places.validation, places.skip_missing)
     encoder = load_encoder(settings.model.encoder, places.weights)

@@ -84,7 +84,7 @@ def export(
         card: text of the card; None writes what the run knows about itself.
         float16: round the weights to 16 bits and store them so, or in 8 where that loses nothing, as with
             weights from an 8-bit network; computation stays in float32.
-        weights: folder of the encoder's weights, see `load_encoder`.
+        weights: folder of a frozen encoder's weights, see `load_encoder`.
         words: folder of the word embedding's published files, see `load_run`.
 
     Returns:
@@ -104,7 +104,7 @@ def export(
             f"The words {settings.model.words.name!r} look at words that come later, which a captioner does "
             f"not know, so this run can be evaluated but not exported."
         )
-    encoder = load_encoder(settings.model.encoder, weights)
+    encoder = model.encoder or load_encoder(settings.model.encoder, weights)
     if float16:
         round_to_16_bits(model)
         round_to_16_bits(encoder)
@@ -255,11 +255,12 @@ def _clean(model: onnx.ModelProto, ports: tuple[Port, ...]) -> None:
 def _card(name: str, encoder: Encoder, settings: ExperimentSettings) -> str:
     spec = encoder.spec
     made_up = settings.model.encoder.weights == FORMULA
+    tuned = ", trained along with the model" if settings.model.encoder.tuned else ""
     warning = "**The encoder's weights were made by a formula: its captions mean nothing.**\n\n"
     return (
         f"# {name}\n\n{warning if made_up else ''}"
         f"An audio captioning model exported by otoscribe {__version__}.\n\n"
-        f"- Encoder: {spec.name} ({spec.paper}; licence of its weights {spec.licence})\n"
+        f"- Encoder: {spec.name} ({spec.paper}; licence of its weights {spec.licence}){tuned}\n"
         f"- Settings of model and training: in manifest.json and below\n\n"
         f"```json\n{settings.model_dump_json(indent=2)}\n```\n"
     )

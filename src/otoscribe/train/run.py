@@ -5,8 +5,9 @@ A run folder, `runs/<run id>/`:
     settings.json        what decides the result: data, model and training, all resolved
     vocabulary.json      words of the training captions
     words.json           which of them begin at random, and whether the vectors leak
-    model.safetensors    weights of the best epoch so far; the encoder's are known by name and hash
+    model.safetensors    weights of the best epoch so far; a frozen encoder's are known by name and hash
     log.csv              losses of every epoch
+    tensorboard/         the same losses, and a sample caption of every epoch, for TensorBoard
     last.safetensors     weights and optimiser after the last epoch, and the history; deleted when done
     done                 written when training has ended
     failed               why training stopped half-way, until it goes on
@@ -44,7 +45,7 @@ def claim(path: Path, text: str) -> None:
 
 
 def load_run(run: Path, words: Path | None = None) -> tuple[CaptionModel, Vocabulary, ExperimentSettings]:
-    """Rebuild the best epoch's model of a run, in evaluation mode.
+    """Rebuild the best epoch's model of a run, in evaluation mode; with its encoder if that was tuned.
 
     Args:
         run: the run's folder.

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,15 +81,19 @@ def presets() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def read_settings(chosen: str) -> ExperimentSettings:
-    """Read settings from a TOML file.
+def read_settings(chosen: str, changes: Iterable[str] = ()) -> ExperimentSettings:
+    """Read settings from a TOML file, and change some.
 
     Args:
         chosen: the name of a preset, or the path of a file, which ends in .toml.
+        changes: each `KEY=VALUE`, the key with the tables that it is in (`training.seed=3`), the value as in
+            TOML; what is no TOML is a text, so that names need no quotes. Of two changes of a key the later
+            one counts. Naming another variant (`model.words.name=glove`) comes before other changes and
+            starts its table anew, because what was set for one variant is not meant for another.
 
     Raises:
-        SettingsError: the file is no TOML, or holds a wrong value, a missing or an unknown key; the message
-            names each by its place.
+        SettingsError: the file is no TOML, or holds a wrong value, a missing or an unknown key, also by a
+            change; the message names each by its place. Or a change is none.
         UsageError: there is no such preset or file, or it names an encoder, adapter or word embedding that
             is not known.
     """
@@ -99,18 +103,22 @@ def read_settings(chosen: str) -> ExperimentSettings:
             hint = f" Or name a file that ends in .toml, not {chosen}." if path.exists() else ""
             raise UsageError(f"{unknown_name('preset', chosen, presets())}{hint}")
         path = PRESETS / f"{chosen}.toml"
+    changes = list(changes)
+    source = f"{path} with {', '.join(changes)}" if changes else str(path)
     try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        _change(values, changes)
         # By way of JSON, in which a list may stand for a tuple.
-        text = json.dumps(tomllib.loads(path.read_text(encoding="utf-8")), allow_nan=False)
+        text = json.dumps(values, allow_nan=False)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UsageError(f"The settings in {path} cannot be read: {reason}. Name a TOML file.") from error
     except (ValueError, TypeError) as error:  # no UTF-8, no TOML, or a date or NaN, which no setting is
-        raise SettingsError(f"The settings in {path} are not TOML with plain values: {error}.") from error
-    return parse_settings(text, path)
+        raise SettingsError(f"The settings in {source} are not TOML with plain values: {error}.") from error
+    return parse_settings(text, source)
 
 
-def parse_settings(text: str, source: Path) -> ExperimentSettings:
+def parse_settings(text: str, source: Path | str) -> ExperimentSettings:
     """Read settings from JSON, as they stand in a run's folder.
 
     Raises:
@@ -122,6 +130,43 @@ def parse_settings(text: str, source: Path) -> ExperimentSettings:
     except ValidationError as error:
         problems = "; ".join(_problems(error, ()))
         raise SettingsError(f"The settings in {source} cannot be used. {problems}.") from error
+
+
+def _change(values: dict[str, Any], changes: Iterable[str]) -> None:
+    """Change settings in place, those first that name a variant."""
+    read = [_read_change(change) for change in changes]
+    for keys, value in sorted(read, key=lambda change: not _names_variant(change[0])):
+        *tables, last = keys
+        inside = values
+        for depth, table in enumerate(tables, 1):
+            inside = inside.setdefault(table, {})
+            if not isinstance(inside, dict):
+                place = ".".join(tables[:depth])
+                raise SettingsError(
+                    f"{'.'.join(keys)} cannot be set, because {place} is no table of settings. "
+                    f"Set {place} itself: {place}=VALUE."
+                )
+        if _names_variant(keys) and inside.get(last) != value:
+            inside.clear()
+        inside[last] = value
+
+
+def _names_variant(keys: list[str]) -> bool:
+    return keys[0] == "model" and keys[2:] == ["name"]
+
+
+def _read_change(change: str) -> tuple[list[str], Any]:
+    """Return the keys, outermost first, and the value."""
+    place, sign, text = (part.strip() for part in change.partition("="))
+    keys = [key.strip() for key in place.split(".")]
+    if not sign or not all(keys):
+        raise SettingsError(f"{change!r} sets nothing. Write KEY=VALUE, such as training.seed=3.")
+    try:
+        found = tomllib.loads(f"x = {text}")
+    except tomllib.TOMLDecodeError:
+        found = {}
+    # More than one is a text of several lines, which happens to be TOML.
+    return keys, found["x"] if list(found) == ["x"] else text
 
 
 def _problems(error: ValidationError, place: tuple[Any, ...]) -> Iterator[str]:

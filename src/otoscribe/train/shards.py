@@ -10,6 +10,7 @@ takes either for more. Nobody writes into a shard of an earlier process.
 """
 
 import contextlib
+import mmap
 import os
 import secrets
 import struct
@@ -169,23 +170,31 @@ def is_whole(entry: Entry, kind: np.dtype[np.floating]) -> bool:
 
 
 class ShardMap:
-    """A shard's values as memory: the system reads pages when they are used, and may drop them again."""
+    """A shard's values as memory: the system reads pages when they are used, and `release` drops them."""
 
     def __init__(self, shard: Path, kind: np.dtype[np.floating]) -> None:
         self._path = values_of(shard)
         self._kind = kind
+        self._map: mmap.mmap | None = None
         self._bytes: NDArray[np.uint8] = np.empty(0, np.uint8)
 
     def at(self, entry: Entry) -> Embedding:
         """Return an array without copying it. Who writes into it writes into a copy of the page."""
         stop = entry.start + entry.size(self._kind)
         if stop > len(self._bytes):  # mapped before it was written
-            # Copied when written to: torch.from_numpy wants arrays that can be.
-            self._bytes = np.memmap(self._path, np.uint8, "c").view(np.ndarray)
+            with self._path.open("rb") as file:
+                # Copied when written to: torch.from_numpy wants arrays that can be.
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            self._bytes = np.frombuffer(self._map, np.uint8)
         middle = entry.start + entry.frames * 2 * TIMES.itemsize
         times = self._bytes[entry.start : middle].view(TIMES).reshape(entry.frames, 2)
         values = self._bytes[middle:stop].view(self._kind).reshape(entry.frames, entry.width)
         return Embedding(values, times)
+
+    def release(self) -> None:
+        """Hold no page in memory. Arrays stay what the file says: a page is read again when it is used."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)
 
 
 def _lock(file: int) -> bool:

@@ -95,6 +95,11 @@ class Store:
                 del self._whole[entry.key]
         raise KeyError(sha256)
 
+    def release(self) -> None:
+        """Hold no embedding in memory; those that were returned are read again when they are used."""
+        for shard in self._maps.values():
+            shard.release()
+
     def add(self, sha256: str, embedding: Embedding) -> None:
         """Write a recording's embedding, in the precision of the store.
 

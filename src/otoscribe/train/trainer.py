@@ -1,6 +1,8 @@
 """Training by the paper's recipe; a killed run goes on to bit-identical results."""
 
+import copy
 import math
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from otoscribe.errors import RunError, UsageError
 from otoscribe.files import write_text
 from otoscribe.model.caption_model import CaptionModel
+from otoscribe.model.encoders.base import Encoder
 from otoscribe.model.words.base import WORDS, Beginning, WordEmbedding
 from otoscribe.progress import Progress
 from otoscribe.settings import Frozen, run_id
@@ -20,6 +23,7 @@ from otoscribe.text.vocabulary import PAD, SPECIALS, Vocabulary
 from otoscribe.train.batches import Batch, Source
 from otoscribe.train.coverage import Coverage
 from otoscribe.train.history import Epoch, best_epoch, finished, log_text, read_log
+from otoscribe.train.monitor import Board, Sample, sample_caption
 from otoscribe.train.prefixes import PrefixStates
 from otoscribe.train.run import claim, identity, load_checkpoint, load_model, save_checkpoint, save_tensors
 from otoscribe.train.settings import ExperimentSettings, TrainingSettings
@@ -54,10 +58,19 @@ class Experiment:
     """What the words begin with; None: chance."""
     states: PrefixStates | None = None
     """Keeps the words' vectors for every beginning of a caption; None: they are computed at every step."""
+    encoder: Encoder | None = None
+    """What is trained along, if the settings say so; stays as it is, and a copy is trained."""
 
     def __post_init__(self) -> None:
         if not self.settings.is_resolved:
             raise ValueError("The settings of an experiment name its data, and all weights that there are.")
+        if self.settings.model.encoder.tuned != (self.encoder is not None):
+            raise ValueError("An experiment holds its encoder if that is tuned, and else not.")
+
+    def model(self) -> CaptionModel:
+        """Return the model as training begins with it; torch's random numbers decide the rest."""
+        chosen = self.settings.model
+        return CaptionModel(chosen, self.vocabulary, self.beginning, copy.deepcopy(self.encoder))
 
     def words(self) -> WordEmbedding:
         """Return the words as training begins with them."""
@@ -115,6 +128,8 @@ def train(
     runs: Path,
     runtime: RuntimeSettings,
     report: Callable[[Epoch], None] = lambda epoch: None,
+    sample: Callable[[Sample], None] = lambda sample: None,
+    progress: Progress | None = None,
 ) -> Path:
     """Train until `finished`, going on from the run's last epoch if there is one.
 
@@ -126,6 +141,8 @@ def train(
         runs: folder of all runs.
         runtime: where to compute.
         report: called after every epoch, those of an earlier process included.
+        sample: called after every epoch of this process, before `report`.
+        progress: called after every step, with the pairs of the epoch.
 
     Returns:
         The run's folder.
@@ -151,7 +168,7 @@ def train(
             (run / "failed").unlink(missing_ok=True)
             try:
                 embed_captions(experiment, runtime)
-                _train(experiment, run, device, report)
+                _train(experiment, run, device, report, sample, progress)
             except Exception:
                 write_text(run / "failed", traceback.format_exc())
                 raise
@@ -166,11 +183,17 @@ def train(
     return run
 
 
-def _train(experiment: Experiment, run: Path, device: torch.device, report: Callable[[Epoch], None]) -> None:
+def _train(
+    experiment: Experiment,
+    run: Path,
+    device: torch.device,
+    report: Callable[[Epoch], None],
+    sample: Callable[[Sample], None],
+    progress: Progress | None,
+) -> None:
     options = experiment.settings.training
     torch.manual_seed(options.seed)
-    chosen = experiment.settings.model
-    model = CaptionModel(chosen, experiment.vocabulary, experiment.beginning).to(device)
+    model = experiment.model().to(device)
     # Without decay, AdamW computes what the paper's Adam does, to the bit.
     optimiser = torch.optim.AdamW(
         model.parameters(),
@@ -183,15 +206,21 @@ def _train(experiment: Experiment, run: Path, device: torch.device, report: Call
     history = [Epoch.model_validate(epoch) for epoch in notes["history"]] if notes else []
     for epoch in history:
         report(epoch)
-    while not finished(history, options):
-        history.append(_epoch(experiment, model, optimiser, history))
-        if best_epoch(history) is history[-1]:
-            notes = {**history[-1].model_dump(), "run": identity(experiment.settings, experiment.vocabulary)}
-            save_tensors(run / "model.safetensors", model.state_dict(), notes)
-        notes = {"history": [epoch.model_dump() for epoch in history]}
-        save_checkpoint(run / "last.safetensors", model, optimiser, notes)
-        write_text(run / "log.csv", log_text(history))
-        report(history[-1])
+    with Board(run, history) as board:
+        while not finished(history, options):
+            epoch, speed = _epoch(experiment, model, optimiser, history, progress)
+            history.append(epoch)
+            if best_epoch(history) is epoch:
+                notes = {**epoch.model_dump(), "run": identity(experiment.settings, experiment.vocabulary)}
+                save_tensors(run / "model.safetensors", model.state_dict(), notes)
+            notes = {"history": [epoch.model_dump() for epoch in history]}
+            save_checkpoint(run / "last.safetensors", model, optimiser, notes)
+            write_text(run / "log.csv", log_text(history))
+            captions = sample_caption(model, experiment.validation, experiment.vocabulary)
+            seen = Sample(epoch.epoch, speed, *captions)
+            board.add(epoch, seen)
+            sample(seen)
+            report(epoch)
     # Once more: the process may have been killed between the last checkpoint and the log.
     write_text(run / "log.csv", log_text(history))
     write_text(run / "done", f"best epoch {best_epoch(history).epoch} of {len(history)}\n")
@@ -235,7 +264,9 @@ def _epoch(
     model: CaptionModel,
     optimiser: torch.optim.Optimizer,
     history: Sequence[Epoch],
-) -> Epoch:
+    progress: Progress | None,
+) -> tuple[Epoch, float]:
+    """Train one epoch; return what it gave, and the pairs per second of the training."""
     options, training = experiment.settings.training, experiment.training
     number, steps = len(history) + 1, history[-1].steps if history else 0
     device = next(model.parameters()).device
@@ -243,11 +274,12 @@ def _epoch(
     torch.manual_seed(options.seed * 1_000_003 + number)
     model.train()
     total, tokens, pairs = torch.zeros((), dtype=torch.float64, device=device), 0, 0
+    began = time.perf_counter()
     narrow = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16")
     for batch in training.training_batches(options.batch_pairs, options.seed, number):
-        progress = (len(history) + pairs / training.pairs) / options.maximum_epochs
+        share = (len(history) + pairs / training.pairs) / options.maximum_epochs
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(options, steps, progress)
+            group["lr"] = learning_rate(options, steps, share)
         with narrow:
             loss = _loss(model, batch.to(device), options.label_smoothing, experiment.states)
         optimiser.zero_grad(set_to_none=True)
@@ -257,10 +289,14 @@ def _epoch(
         optimiser.step()
         total, tokens = total + loss.detach(), tokens + batch.targets
         steps, pairs = steps + 1, pairs + batch.pairs
+        if progress:
+            progress("training", pairs, training.pairs)
+    training_loss = float(total) / tokens  # waits for the device
+    speed = pairs / (time.perf_counter() - began)
     epoch = Epoch(
         epoch=number,
         steps=steps,
-        training_loss=float(total) / tokens,
+        training_loss=training_loss,
         validation_loss=validation_loss(model, experiment.validation, options.batch_pairs, experiment.states),
     )
     if not (math.isfinite(epoch.training_loss) and math.isfinite(epoch.validation_loss)):
@@ -268,7 +304,7 @@ def _epoch(
             f"The loss is no finite number in epoch {number}. "
             f"Lower training.learning_rate (it is {options.learning_rate})."
         )
-    return epoch
+    return epoch, speed
 
 
 def validation_loss(

@@ -152,8 +152,8 @@ def named_splits(source: Path) -> list[NamedSplit]:
     return [NamedSplit(name, dataset, split)]
 
 
-def listing_of(source: Path) -> Listed:
-    """Return which recordings a source means.
+def read_source(source: Path) -> Listed:
+    """Read what a source lists.
 
     Args:
         source: a table or a folder with one, see `folder.read_listed`; or NAME:SPLIT of a data set.
@@ -173,14 +173,14 @@ def read_clips(source: Path, skip_missing: bool = False) -> list[CaptionedClip]:
     """Read recordings and captions.
 
     Args:
-        source: as for `listing_of`.
+        source: as for `read_source`.
         skip_missing: go on without recordings that are not there, with a `TableWarning` that counts them.
 
     Raises:
         TableError: as `Listed.clips`, or the table is not there or cannot be read.
-        UsageError: as `listing_of`.
+        UsageError: as `read_source`.
     """
-    return listing_of(source).clips(skip_missing)
+    return read_source(source).clips(skip_missing)
 
 
 def _is_name(text: str) -> bool:

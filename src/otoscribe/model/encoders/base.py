@@ -7,6 +7,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -120,6 +121,12 @@ class Encoder(nn.Module, ABC):
         if files:
             raise NotImplementedError("its spec names files, and it has no state_of that reads them")
         return dict(self.state_dict())
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        first = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device
 
     def features(self, waveforms: Tensor) -> Tensor:
         """Return the output that the settings choose, float32 [clips, frames, width]."""
