@@ -73,7 +73,11 @@ class Registry(Generic[T]):
         """
         if ":" in name:
             module, _, attribute = name.partition(":")
-            return self._checked(name, getattr(self._imported(name, module), attribute, None))
+            found = vars(self._imported(name, module))
+            own = [f"{module}:{other}" for other, value in found.items() if self._extends(value)]
+            if own and attribute not in found:
+                raise unknown_name(self.kind, name, own)
+            return self._checked(name, found.get(attribute))
         if name in self._files():
             return self._defined_in(importlib.import_module(f"{self._package}.{name}"))
         if entry := self._entry_points().get(name):
@@ -114,7 +118,7 @@ class Registry(Generic[T]):
 
     def _checked(self, name: str, variant: object) -> type[T]:
         base = f"{self._base.__module__}.{self._base.__name__}"
-        if not (inspect.isclass(variant) and issubclass(variant, self._base)):
+        if not self._extends(variant):
             raise UsageError(
                 f"{name!r} is no {self.kind}: name a class that extends {base}, as MODULE:CLASS."
             )
@@ -131,13 +135,15 @@ class Registry(Generic[T]):
             )
         return cast(type[T], variant)
 
+    def _extends(self, value: object) -> bool:
+        return inspect.isclass(value) and issubclass(value, self._base) and value is not self._base
+
     def _defined_in(self, module: ModuleType) -> type[T]:
         """Return the one variant that a file of the folder defines."""
         (variant,) = (
             member
             for member in vars(module).values()
-            if inspect.isclass(member)
-            and issubclass(member, self._base)
+            if self._extends(member)
             and member.__module__ == module.__name__
             and not inspect.isabstract(member)
         )
