@@ -12,7 +12,7 @@ from otoscribe.files import written_whole
 
 
 def warn_if_unfinished(run: Path, what: str) -> None:
-    """Say that a training run may still get better than what is made of it; a folder that is none is not said."""
+    """Say that a training run may still get better; a folder that is none has an error of its own."""
     if (run / "settings.json").is_file() and not (run / "done").is_file():
         print(f"{printable(str(run))} is not finished; its best epoch so far is {what}.", file=sys.stderr)
 
