@@ -156,7 +156,7 @@ def test_a_data_set_of_ones_own_is_checked_by_module_and_class(own: None) -> Non
         ("clotoh:development", "Known: audiocaps, clotho, clotho_v1, macs, wavcaps; or MODULE:CLASS."),
         (
             "own_data:Tone:all",
-            "'own_data:Tone' is no data set: name a class that extends otoscribe.datasets.",
+            "no data set named 'own_data:Tone'. Did you mean 'own_data:Tones'? Known: own_data:B",
         ),
         ("own_data:Listed:all", "'own_data:Listed' is no data set"),
         (
