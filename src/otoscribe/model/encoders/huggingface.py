@@ -56,7 +56,7 @@ class Huggingface(Encoder):
         assert isinstance(settings, HuggingfaceSettings)
         from transformers import AutoModel
 
-        self.spec = self.spec_of(settings)
+        self.spec = self.spec_of(settings)  # type: ignore[misc]  # of this network
         config, extractor = _described(settings.model)
         with _loading(settings.model):
             self.network = _audio_part(AutoModel.from_config(config))  # type: ignore[no-untyped-call]
