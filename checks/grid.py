@@ -1,7 +1,8 @@
 """The 264 settings of the paper: every one built, trained one step and captioned with, a sample exported.
 
     python -m checks.grid               prints a table: a line for each encoder, overlap and adapter
-    python -m checks.grid -o grid.md    writes it as well
+    python -m checks.grid yamnet        of this encoder only
+    python -m checks.grid -o grid.md    writes it as well, whenever an encoder is through at an overlap
 
 Each setting is the preset `paper` with other variants, at full size. What cannot be had is made up, and the
 table says so: the encoders' weights come from a formula, and published word vectors and BERT from small files
@@ -25,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from checks.paper import ADAPTERS, ENCODERS, OVERLAPS, WORDS, Cell, Words, grid, sample
+from checks.paper import ENCODERS, OVERLAPS, WORDS, Cell, Words, grid, sample
 from otoscribe import Captioner
 from otoscribe.model.encoders.base import FORMULA
 from otoscribe.search.options import Search
@@ -67,7 +68,7 @@ class Result:
 
     def __str__(self) -> str:
         exported = "" if self.difference is None else f", exported {self.difference:.0e}"
-        return f"{self.before:.2f} → {self.after:.2f}{exported}"
+        return f"{self.before:.4f} → {self.after:.4f}{exported}"
 
 
 Results = dict[Cell, Result | str]
@@ -165,7 +166,7 @@ def _tried(experiment: Experiment, recording: Path, folder: Path, exported: bool
 
 
 def report(results: Results, seconds: float, processes: int) -> str:
-    """Return what came out, as Markdown."""
+    """Return what came out, as Markdown; results in the order of the grid."""
     done = [result for result in results.values() if isinstance(result, Result)]
     differences = [result.difference for result in done if result.difference is not None]
     lines = [
@@ -182,9 +183,10 @@ def report(results: Results, seconds: float, processes: int) -> str:
         "| encoder, formula weights | overlap | adapter | " + " | ".join(map(title, WORDS)) + " |",
         "|---" * (3 + len(WORDS)) + "|",
     ]
-    for encoder, overlap, adapter in product(ENCODERS, OVERLAPS, ADAPTERS):
-        cells = [results.get(Cell(encoder, overlap, adapter, words), "") for words in WORDS]
-        shown = ["failed" if isinstance(cell, str) and cell else str(cell) for cell in cells]
+    for line, group in groupby(results, key=lambda cell: cell[:3]):
+        encoder, overlap, adapter = line
+        row = {cell.words: results[cell] for cell in group}
+        shown = ["failed" if isinstance(row.get(words), str) else str(row.get(words, "")) for words in WORDS]
         lines.append(f"| {encoder} | {overlap:.0%} | {adapter} | " + " | ".join(shown) + " |")
     failed = [f"- {cell}: {reason}" for cell, reason in results.items() if isinstance(reason, str)]
     return "\n".join([*lines, *(["", "Failed:", "", *failed] if failed else [])]) + "\n"
@@ -193,32 +195,33 @@ def report(results: Results, seconds: float, processes: int) -> str:
 def main() -> int:
     """Try all settings, print the table and return the exit code."""
     parser = argparse.ArgumentParser(description="Try the 264 settings of the paper.")
+    parser.add_argument("encoders", nargs="*", metavar="ENCODER", help="only these; all if none is named")
     parser.add_argument("-o", "--output", type=Path, help="write the table to a file as well")
-    output: Path | None = parser.parse_args().output
-    begun = time.perf_counter()
+    arguments = parser.parse_args()
+    if unknown := set(arguments.encoders) - {*ENCODERS}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(ENCODERS)}")
     settings = {cell: one_step(one) for cell, one in grid().items()}
-    parts = [
-        {cell: one for cell, one in settings.items() if cell[:2] == pair}
-        # What takes longest is begun first.
-        for pair in product(reversed(ENCODERS), OVERLAPS)
-    ]
+    # What takes longest is begun first.
+    pairs = product(arguments.encoders or reversed(ENCODERS), OVERLAPS)
+    begun = time.perf_counter()
     processes = len(os.sched_getaffinity(0))
     found: Results = {}
+    text = ""
     with (
         tempfile.TemporaryDirectory() as folder,
         ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool,
     ):
         table = make(Path(folder))
-        jobs = [pool.submit(try_all, part, table, sample()) for part in parts]
-        for job in as_completed(jobs):
+        parts = [{cell: one for cell, one in settings.items() if cell[:2] == pair} for pair in pairs]
+        for job in as_completed([pool.submit(try_all, part, table, sample()) for part in parts]):
             found |= job.result()
-            print(
-                f"{len(found)} of {len(settings)} tried, {time.perf_counter() - begun:.0f} s", file=sys.stderr
-            )
-    text = report({cell: found[cell] for cell in settings}, time.perf_counter() - begun, processes)
+            seconds = time.perf_counter() - begun
+            print(f"{len(found)} settings tried, {seconds:.0f} s", file=sys.stderr, flush=True)
+            # In the order of the grid, whichever was ready first.
+            text = report({cell: found[cell] for cell in settings if cell in found}, seconds, processes)
+            if arguments.output is not None:
+                arguments.output.write_text(text, encoding="utf-8")
     print(text, end="")
-    if output is not None:
-        output.write_text(text, encoding="utf-8")
     return int(any(isinstance(result, str) for result in found.values()))
 
 
