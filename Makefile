@@ -10,7 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size real-pairs quality bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -60,6 +60,9 @@ vectors: .venv-dev/ready ## measure memory and time of reading word vectors from
 
 real-size: .venv-dev/ready ## measure embedding and training at the size of Clotho; takes half an hour, 9 GB
 	.venv-dev/bin/python -m checks.real_size
+
+real-pairs: .venv-dev/ready ## train YAMNet against aiSFX on real recordings; draws losses, scores captions
+	.venv-dev/bin/python -m checks.real_pairs
 
 quality: .venv-dev/ready ## score the captions of the model in the package on the test material
 	.venv-dev/bin/python -m checks.quality
