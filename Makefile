@@ -10,7 +10,8 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size grid quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size grid real-pairs quality
+.PHONY: bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -63,6 +64,9 @@ real-size: .venv-dev/ready ## measure embedding and training at the size of Clot
 
 grid: .venv-dev/ready ## try each of the paper's 264 settings, and export a sample of them; takes ten minutes
 	.venv-dev/bin/python -m checks.grid
+
+real-pairs: .venv-dev/ready ## train YAMNet against aiSFX on real recordings; draws losses, scores captions
+	.venv-dev/bin/python -m checks.real_pairs
 
 quality: .venv-dev/ready ## score the captions of the model in the package on the test material
 	.venv-dev/bin/python -m checks.quality
