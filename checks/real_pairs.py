@@ -37,6 +37,7 @@ from otoscribe.train.trainer import RuntimeSettings, train
 CHOICES = list(itertools.product(("paper", "paper-128"), ("yamnet", "aisfx"), (0.0, 0.5)))
 """Preset, encoder and overlap."""
 SEARCHES = {"greedy": Search(beam=1), "beam 4": Search(beam=4)}
+METRICS = ("bleu_4", "rouge_l", "cider_d", "meteor", "spice", "spider", "spider_fl", "fense")
 SHOWN = 12
 """Recordings whose captions are shown."""
 SPLIT = """\
@@ -75,7 +76,7 @@ def main(folder: Path) -> None:
     for part in PARTS:
         write_table(folder / f"{part}.csv", parts[part])
     evaluated = parts["evaluation"]
-    with Scorer([recording.captions for recording in evaluated]) as scorer:
+    with Scorer([recording.captions for recording in evaluated], METRICS) as scorer:
         models = [trained(folder, *choice, scorer) for choice in CHOICES]
     draw([Curves(model.title, model.history) for model in models], folder / "losses", columns=4)
     write_text(folder / "captions.md", "\n".join(captions_shown(evaluated, models)) + "\n")
@@ -161,14 +162,20 @@ def reported(parts: Mapping[Part, Sequence[Recording]], models: Sequence[Trained
         captions = sum(len(recording.captions) for recording in parts[part])
         lines += _row(part, len(parts[part]), captions)
     columns = ["preset", "encoder", "overlap"]
-    losses = ["epochs", "best epoch", "training loss", "validation loss", "s / epoch"]
-    lines += ["", "Losses of the best epoch, in nats per token:", ""]
-    lines += _row(*columns, *losses) + _row(*["---"] * 8)
+    losses = ["epochs", "best epoch", "steps", "training loss", "validation loss", "s / epoch"]
+    lines += ["", "Steps up to the best epoch, and its losses in nats per token:", ""]
+    lines += _row(*columns, *losses) + _row(*["---"] * 9)
     for model in models:
         best = best_epoch(model.history)
         lines += _row(
-            *(model.preset, model.encoder, f"{model.overlap:.0%}", len(model.history), best.epoch),
-            *(f"{best.training_loss:.3f}", f"{best.validation_loss:.3f}", f"{model.seconds:.2f}"),
+            *(model.preset, model.encoder, f"{model.overlap:.0%}", len(model.history)),
+            *(
+                best.epoch,
+                best.steps,
+                f"{best.training_loss:.3f}",
+                f"{best.validation_loss:.3f}",
+                f"{model.seconds:.2f}",
+            ),
         )
     first = next(iter(models[0].scores.values()))
     lines += ["", "Scores with 95 % bootstrap intervals; mean words of a caption; distinct captions:", ""]
