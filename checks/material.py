@@ -8,6 +8,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DATA = Path(os.environ.get("OTOSCRIBE_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+MISSING = f"The test material is not at {DATA}; set OTOSCRIBE_DATA to its folder."
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording with its captions."""
+
+    path: Path
+    corpus: str
+    split: str
+    """As the corpus calls it."""
+    clip_id: str
+    captions: tuple[str, ...]
+    """One to five."""
+
+
+def recordings() -> list[Recording]:
+    """Read the real recordings, or end with the reason why not."""
+    folder = DATA.absolute() / "pairs"
+    if not (folder / "pairs.csv").is_file():
+        sys.exit(MISSING)
+    with (folder / "pairs.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            Recording(
+                folder / row["file_name"],
+                row["corpus"],
+                row["split"],
+                row["clip_id"],
+                tuple(row[f"caption_{number}"] for number in range(1, 6) if row[f"caption_{number}"]),
+            )
+            for row in csv.DictReader(file)
+        ]
 
 
 @dataclass(frozen=True)
@@ -25,7 +57,7 @@ def systems() -> list[System]:
     """Read the six systems, or end with the reason why not."""
     tables = sorted((DATA / "golden" / "metrics").glob("*_clotho_eval.csv"))
     if not tables:
-        sys.exit(f"The test material is not at {DATA}; set OTOSCRIBE_DATA to its folder.")
+        sys.exit(MISSING)
     return [_system(table) for table in tables]
 
 

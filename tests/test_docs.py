@@ -93,6 +93,12 @@ def test_the_readme_begins_with_what_people_need_and_is_short() -> None:
     assert len(README.splitlines()) <= 110
 
 
+@pytest.mark.parametrize("file", ["my_encoder", "my_network", "my_adapter", "my_words", "my_dataset"])
+def test_what_people_bring_along_takes_20_lines(file: str) -> None:
+    (block,) = (block for block in blocks_of("docs/extending.md") if block.title == f"{file}.py")
+    assert len(list(filter(str.strip, block.body.splitlines()))) <= 20
+
+
 def test_columns_and_limit_are_the_real_ones() -> None:
     page = " ".join(PAGES["docs/captioning.md"].split())
     assert f"`{','.join(COLUMNS)}`" in page

@@ -51,6 +51,16 @@ def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
+def test_also_where_a_library_puts_a_private_file_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    with written_whole(tmp_path / "whole") as temporary:
+        temporary.unlink()
+        temporary.touch(0o600)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "whole")]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666, 0o400])
 def test_a_replaced_file_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "a"

@@ -30,7 +30,7 @@ ROOMS = {
     "metrics.java": "runtime worker answers meteor spice_files spice_worker spice",
     "metrics.fense": "networks fense",
     "metrics ": "evaluation scorer __init__",
-    "model": "windows spectrogram pitch packing attention bert",
+    "model": "windows spectrogram feature_extractors pitch packing attention bert",
     "model.weights": "formula tflite coala_scaler keras_h5 torch_file tf_checkpoint yamnet_files",
     "model.encoders": "base aisfx coala huggingface openl3 vggish yamnet yamnet_voice",
     "model.adapters": "base identity mlp attention evidence",

@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
 from otoscribe.cli.main import app
+from otoscribe.errors import WeightsError
 from otoscribe.model.caption_model import ModelSettings
+from otoscribe.model.encoders.base import EncoderSettings, load_encoder, weights_of
 from otoscribe.search.options import Search
 from otoscribe.train.export import export
+from support.pages import PROJECT, blocks_of
 
 OWN = '''
 from typing import Literal
@@ -39,12 +43,8 @@ class Loudness(Encoder):
     Settings = LoudnessSettings
     spec = EncoderSpec(
         name="loudness",
-        paper="none",
-        licence="ours",
         sample_rate=8000,
         outputs={"embeddings": 4},
-        version=1,
-        files=((),),
     )
 
     def __init__(self, settings):
@@ -59,9 +59,6 @@ class Loudness(Encoder):
 
     def times(self, samples):
         return self.windows.times(samples, self.spec.sample_rate)
-
-    def state_of(self, files):
-        return {}
 
 
 class PairsSettings(AdapterSettings):
@@ -170,12 +167,9 @@ def entry_points(names: dict[str, str]) -> Callable[..., list[importlib.metadata
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("names", [BY_PATH, BY_ENTRY_POINT], ids=["own file", "entry points"])
-def test_own_encoder_adapter_and_words_go_all_the_way(
-    folder: Path, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if names is BY_ENTRY_POINT:
-        monkeypatch.setattr(importlib.metadata, "entry_points", entry_points(names))
+def test_what_a_package_declares_goes_all_the_way(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = BY_ENTRY_POINT
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points(names))
     (folder / "own.toml").write_text(SETTINGS.format(**names))
     trained = CliRunner().invoke(app, ["train", "own.toml", "--clips", ".", "--validation", "table.csv"])
     assert trained.exit_code == 0, trained.output
@@ -190,6 +184,32 @@ def test_own_encoder_adapter_and_words_go_all_the_way(
     assert all(entry["caption"] for entry in json.loads(said.stdout))
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_the_files_of_the_page_go_all_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(PROJECT / "examples", target_is_directory=True)
+    titled = {block.title: block.text for block in blocks_of("docs/extending.md") if block.title}
+    for title, text in titled.items():
+        monkeypatch.setitem(sys.modules, Path(title).stem, None)
+        del sys.modules[Path(title).stem]
+        (tmp_path / title).write_text(text)
+    data = ["--clips", "my_dataset:Sounds:train", "--validation", "my_dataset:Sounds:validation"]
+    trained = CliRunner().invoke(app, ["train", "own.toml", *data])
+    assert trained.exit_code == 0, trained.output
+    run = trained.stdout.splitlines()[-1]
+    captions = ["evaluate", run, "my_dataset:Sounds:validation", "-o", "captions.csv"]
+    assert CliRunner().invoke(app, captions).exit_code == 0
+    rows = Path("captions.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["file_name", "clock.flac", "siren.flac"]
+    assert export(Path(run), tmp_path / "my-model", search=Search(beam=2, maximum_words=4)) <= 1e-4
+    for title in titled:
+        Path(title).unlink()
+    said = CliRunner().invoke(app, ["caption", "--model", "my-model", "examples/rain.flac"])
+    assert said.exit_code == 0, said.output
+    assert said.stdout
+
+
 def test_their_settings_are_checked_as_any(folder: Path) -> None:
     parts = {kind: {"name": name} for kind, name in BY_PATH.items()}
     for kind, wrong in (("encoder", {"bands": "4"}), ("adapter", {"hidden": 3}), ("words", {"width": None})):
@@ -198,9 +218,48 @@ def test_their_settings_are_checked_as_any(folder: Path) -> None:
     assert ModelSettings.model_validate(parts).feature_width == 4
 
 
+DRAWN = """
+from own_things import Loudness, nn, torch
+
+class Drawn(Loudness):
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.layer = nn.Linear(2, 2)
+        self.layer.bias.data.fill_({bias})
+"""
+
+
+def test_weights_that_an_encoder_draws_are_the_same_every_time(folder: Path) -> None:
+    (folder / "own_drawn.py").write_text(DRAWN.format(bias=0.0))
+    (folder / "own_changed.py").write_text(DRAWN.format(bias=1.0))
+    settings = EncoderSettings(name="own_drawn:Drawn")
+    torch.manual_seed(3)
+    first = weights_of(load_encoder(settings))
+    drawn = torch.rand(1)
+    assert weights_of(load_encoder(settings)) == first
+    torch.manual_seed(3)
+    assert torch.rand(1) == drawn  # it took nothing from what others draw
+    with pytest.raises(WeightsError, match="bring back what changed there, or train again"):
+        load_encoder(EncoderSettings(name="own_changed:Drawn", weights=first))
+
+
 BROKEN = {
-    "no Settings": ("adapter", "class Mine(Adapter):\n    def forward(self, f, m): ...", "is no adapter"),
-    "abstract": ("adapter", "class Mine(Adapter):\n    Settings = AdapterSettings", "is no adapter"),
+    "no Settings": (
+        "adapter",
+        "class Mine(Adapter):\n    def forward(self, f, m): ...",
+        "does not define Settings as otoscribe.model.adapters.base.Adapter asks for",
+    ),
+    "abstract": ("adapter", "class Mine(Adapter):\n    Settings = AdapterSettings", "not define forward as"),
+    "no spec": (
+        "encoder",
+        "class Mine(Encoder):\n    def forward(self, w): ...",
+        "does not define times and spec as otoscribe.model.encoders.base.Encoder asks for",
+    ),
+    "files that nothing reads": (
+        "encoder",
+        "class Mine(Loudness):\n    def state_of(self, f): return super().state_of({'my.pt': 'my.pt'})",
+        "The encoder '.*' failed: NotImplementedError: its spec names files, and it has no state_of",
+    ),
     "raises": ("adapter", "class Mine(Pairs):\n    def __init__(self, s, w): 1 / 0", "ZeroDivisionError"),
     "fails": (
         "adapter",
@@ -246,6 +305,34 @@ BROKEN = {
         "class Mine(Loudness):\n    def forward(self, w): return {}",
         "must give {'embeddings'",
     ),
+    "encoder of a tensor": (
+        "encoder",
+        "class Mine(Loudness):\n    def forward(self, w): return super().forward(w)['embeddings']",
+        "must give a dict with its outputs; it gives Tensor",
+    ),
+    "encoder of other times": (
+        "encoder",
+        "class Mine(Loudness):\n    def times(self, samples): return [(0.0, 1.0)]",
+        r"must give \{'embeddings': \(2, 1, 4\)\} as float32 for two clips of 1 times; it gives .*\(2, ",
+    ),
+    "times that are none": (
+        "encoder",
+        "class Mine(Loudness):\n    def times(self, samples): return samples",
+        "must give times as a list of pairs",
+    ),
+    "encoder of infinite numbers": (
+        "encoder",
+        "class Mine(Loudness):\n    def forward(self, w): return {'embeddings': self.patches(w)}\n"
+        "    def patches(self, w): return super().forward(w)['embeddings'] / 0",
+        "must give finite numbers for noise",
+    ),
+    "encoder that fails on silence": (
+        "encoder",
+        "class Mine(Loudness):\n    def forward(self, w):\n"
+        "        loud = super().forward(w)['embeddings']\n"
+        "        return {'embeddings': loud if len(w) > 1 else loud.fill_(torch.nan)}",
+        r"Of .*\.wav, the encoder makes numbers that are infinite or none at all",
+    ),
     "encoder that raises": (
         "encoder",
         "class Mine(Loudness):\n    def forward(self, w): return w[9]",
@@ -263,6 +350,6 @@ def test_a_broken_variant_is_refused_in_a_sentence(folder: Path, case: str) -> N
     names = BY_PATH | {kind: "own_broken:Mine"}
     (folder / "own.toml").write_text(SETTINGS.format(**names))
     result = CliRunner().invoke(app, ["train", "own.toml", "--clips", ".", "--validation", "table.csv"])
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == (1 if "silence" in case else 2), result.output
     assert re.search(message, result.stderr), result.stderr
     assert result.stderr.count("\n") == 1

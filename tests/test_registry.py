@@ -13,10 +13,17 @@ from otoscribe.model.words.base import WORDS
 from otoscribe.registry import Registry
 
 OWN = """
+from otoscribe.model.adapters.base import Adapter
 from otoscribe.model.adapters.mlp import Mlp
 
 class Mine(Mlp):
     pass
+
+class Bare(Adapter):
+    pass
+
+class Wrong(Mlp):
+    Settings = dict
 
 SOMETHING = 3
 """
@@ -85,15 +92,28 @@ def test_an_entry_point_of_an_installed_package(own_file: Path, monkeypatch: pyt
     ("name", "said"),
     [
         ("own_variant:SOMETHING", "'own_variant:SOMETHING' is no adapter: name a class that extends"),
-        ("own_variant:Nothing", "is no adapter"),
+        (
+            "own_variant:Mne",
+            r"named 'own_variant:Mne'\. Did you mean 'own_variant:Mine'\? Known: own_variant:B",
+        ),
+        ("otoscribe.model.adapters.base:Adapter", "is no adapter"),
+        ("otoscribe.registry:Nothing", "is no adapter"),
         ("otoscribe.model.words.random:RandomWords", "is no adapter"),
-        ("no_such_file:Mine", "cannot be imported: ModuleNotFoundError: No module named 'no_such_file'"),
+        ("no_such_file:Mine", "There is no adapter named 'no_such_file:Mine': no module no_such_file lies"),
+        ("own_variant.more:Mine", "no module own_variant.more lies in this folder"),
+        ("unfinished:Needy", "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'"),
+        (
+            "own_variant:Bare",
+            "'own_variant:Bare' does not define forward and Settings as otoscribe.model.adap",
+        ),
+        ("own_variant:Wrong", "'own_variant:Wrong' does not define Settings as "),
         ("broken:Mine", "cannot be imported: ZeroDivisionError"),
         (":Mine", "cannot be imported"),
-        ("own_variant:", "is no adapter"),
+        ("own_variant:", "There is no adapter named 'own_variant:'"),
     ],
 )
 def test_what_is_no_variant_is_refused_in_a_sentence(own_file: Path, name: str, said: str) -> None:
     (own_file / "broken.py").write_text("1 / 0")
+    (own_file / "unfinished.py").write_text("import no_such_library")
     with pytest.raises(UsageError, match=said):
         ADAPTERS[name]

@@ -34,12 +34,13 @@ def written_whole(path: Path) -> Iterator[Path]:
     # Not by tempfile: its files are private, and a finished new file has the permissions of any.
     # In place of a private file, the temporary one is never less private, and can be written meanwhile.
     temporary.touch(0o666 if old is None else old | 0o600, exist_ok=False)
+    # Kept for the end, as some libraries put a private file of their own in its place.
+    mode = stat.S_IMODE(temporary.stat().st_mode) if old is None else old
     try:
         yield temporary
         with temporary.open("rb+") as written:  # writable, or Windows refuses to flush
             os.fsync(written.fileno())
-        if old is not None:
-            temporary.chmod(old)
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

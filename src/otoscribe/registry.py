@@ -15,7 +15,7 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, ClassVar, Generic, TypeVar, cast, get_origin
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 from otoscribe.errors import OtoscribeError, UsageError, unknown_name
 
@@ -38,6 +38,13 @@ def guarded(kind: str, name: str, make: Callable[[], T]) -> T:
     except Exception as error:  # whatever the variant's own code raises
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
         raise UsageError(f"The {kind} {name!r} failed: {reason}.") from error
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Tell whether a value is of a kind as a class declares it: `Spec`, `type[Settings]`, `int | None`."""
+    if get_origin(kind) is type:
+        return inspect.isclass(value) and issubclass(value, get_args(kind))
+    return isinstance(value, kind)
 
 
 class Registry(Generic[T]):
@@ -66,7 +73,11 @@ class Registry(Generic[T]):
         """
         if ":" in name:
             module, _, attribute = name.partition(":")
-            return self._checked(name, getattr(self._imported(name, module), attribute, None))
+            found = vars(self._imported(name, module))
+            own = [f"{module}:{other}" for other, value in found.items() if self._extends(value)]
+            if own and attribute not in found:
+                raise unknown_name(self.kind, name, own)
+            return self._checked(name, found.get(attribute))
         if name in self._files():
             return self._defined_in(importlib.import_module(f"{self._package}.{name}"))
         if entry := self._entry_points().get(name):
@@ -95,40 +106,44 @@ class Registry(Generic[T]):
         try:
             return importlib.import_module(module)
         except (Exception, SystemExit) as error:  # whatever the module's own code raises
+            if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+                raise UsageError(
+                    f"There is no {self.kind} named {name!r}: no module {module} lies in this folder or is "
+                    f"installed. Known: {', '.join(self)}; or MODULE:CLASS."
+                ) from error
             reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
             raise UsageError(f"The {self.kind} {name!r} cannot be imported: {reason}.") from error
         finally:
             sys.path.pop()
 
     def _checked(self, name: str, variant: object) -> type[T]:
-        # What the base only declares, every variant has to state.
-        stated = [
-            name
-            for name, kind in inspect.get_annotations(self._base).items()
-            if cast(Any, get_origin(kind)) is ClassVar and not hasattr(self._base, name)
-        ]
-        whole = (
-            inspect.isclass(variant)
-            and issubclass(variant, self._base)
-            and not inspect.isabstract(variant)
-            and all(hasattr(variant, attribute) for attribute in stated)
-            and inspect.isclass(getattr(variant, "Settings", type))
-        )
-        if not whole:
-            parts = " and ".join(["all its methods", *(f"its {attribute}" for attribute in stated)])
+        base = f"{self._base.__module__}.{self._base.__name__}"
+        if not self._extends(variant):
             raise UsageError(
-                f"{name!r} is no {self.kind}: name a class that extends "
-                f"{self._base.__module__}.{self._base.__name__} with {parts}, as MODULE:CLASS."
+                f"{name!r} is no {self.kind}: name a class that extends {base}, as MODULE:CLASS."
+            )
+        stated = {
+            attribute: get_args(kind)[0]
+            for attribute, kind in inspect.get_annotations(self._base).items()
+            if cast(Any, get_origin(kind)) is ClassVar
+        }
+        lacking = sorted(getattr(variant, "__abstractmethods__", ()))
+        lacking += [name for name, kind in stated.items() if not _is_of(getattr(variant, name, None), kind)]
+        if lacking:
+            raise UsageError(
+                f"The {self.kind} {name!r} does not define {' and '.join(lacking)} as {base} asks for."
             )
         return cast(type[T], variant)
+
+    def _extends(self, value: object) -> bool:
+        return inspect.isclass(value) and issubclass(value, self._base) and value is not self._base
 
     def _defined_in(self, module: ModuleType) -> type[T]:
         """Return the one variant that a file of the folder defines."""
         (variant,) = (
             member
             for member in vars(module).values()
-            if inspect.isclass(member)
-            and issubclass(member, self._base)
+            if self._extends(member)
             and member.__module__ == module.__name__
             and not inspect.isabstract(member)
         )

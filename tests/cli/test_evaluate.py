@@ -173,11 +173,11 @@ def test_what_is_no_run_and_weights_that_are_missing_fail_in_a_sentence(
 
 @pytest.mark.parametrize("name", ["vocabulary.json", "settings.json", "captions.csv", "deep/captions.csv"])
 def test_nothing_is_written_into_the_run(run: Path, table: Path, name: str) -> None:
-    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    before = {file.name: file.read_bytes() for file in run.rglob("*") if file.is_file()}
     code, _, told = evaluated(run, table, "--output", str(run / name))
     assert code == 2
     assert "lies in the folder of the run and would damage it" in told
-    assert {file.name: file.read_bytes() for file in run.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
 def test_an_unfinished_run_is_said_to_be_one(run: Path, table: Path, tmp_path: Path) -> None:

@@ -57,6 +57,14 @@ def test_without_options_it_decodes_as_any_model(asked: list[Any], tmp_path: Pat
     assert asked[0][2] == {"search": Search(), "float16": False, "weights": None, "words": None}
 
 
+def test_an_unfinished_run_is_said_to_be_one(asked: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "settings.json").touch()
+    said = f"{tmp_path} is not finished; its best epoch so far is exported.\n"
+    assert run(tmp_path, tmp_path / "one").stderr == said
+    (tmp_path / "done").touch()
+    assert run(tmp_path, tmp_path / "other").stderr == ""
+
+
 def test_every_number_of_decoding_is_an_option() -> None:
     assert set(Decoding.model_fields) <= set(inspect.signature(export).parameters)
 

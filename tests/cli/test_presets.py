@@ -24,7 +24,7 @@ def test_a_preset_trains_and_captions(name: str, tmp_path: Path, monkeypatch: py
     changes = [part for change in CHANGES for part in ("--set", change)]
     trained = CliRunner().invoke(app, ["train", name, *given, *changes])
     assert (trained.exit_code, trained.stderr) == (0, "")
-    *_, epoch, run = trained.stdout.splitlines()
+    *_, epoch, _, run = trained.stdout.splitlines()
     assert epoch.startswith("epoch 1: training loss ")
     assert (Path(run) / "done").is_file()
 

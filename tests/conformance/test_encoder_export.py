@@ -12,12 +12,14 @@ from otoscribe.model.adapters.base import ADAPTERS
 from otoscribe.model.caption_model import CaptionModel, ModelSettings
 from otoscribe.model.decoder import DecoderSettings
 from otoscribe.model.encoders import vggish, yamnet
-from otoscribe.model.encoders.base import ENCODERS
+from otoscribe.model.encoders.base import ENCODERS, Encoder, load_encoder
+from otoscribe.model.encoders.huggingface import HuggingfaceSettings
 from otoscribe.model.spectrogram import FrontEnd, LogMelPatches
 from otoscribe.model.words.base import WORDS
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.export import Listener, _listen_graph
 from support.encoders import random_encoder
+from support.tiny_transformers import KINDS, tiny_model
 
 
 @pytest.mark.slow
@@ -48,7 +50,19 @@ def test_patches_export_for_any_length(tmp_path: Path, overlap: float, front_end
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(ENCODERS))
 def test_an_encoder_exports_for_any_number_of_clips_and_samples(name: str, tmp_path: Path) -> None:
-    encoder = random_encoder(name, 0.5)
+    require_a_graph_that_equals(random_encoder(name, 0.5), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "wav2vec2"])  # which is tested above
+def test_other_models_of_transformers_export(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="Models of transformers' need transformers.")
+    settings = HuggingfaceSettings(model=tiny_model(kind), overlap=0.5)
+    require_a_graph_that_equals(load_encoder(settings), tmp_path)
+
+
+def require_a_graph_that_equals(encoder: Encoder, folder: Path) -> None:
+    """Export an encoder and compare what ONNX Runtime gives for several numbers of clips and samples."""
     settings = ModelSettings(
         encoder=encoder.settings,
         adapter=ADAPTERS["identity"].Settings(name="identity"),
@@ -56,8 +70,8 @@ def test_an_encoder_exports_for_any_number_of_clips_and_samples(name: str, tmp_p
         decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, blocks=1),
     )
     model = CaptionModel(settings, Vocabulary.from_captions(["a dog barks"])).eval()
-    onnx.save(_listen_graph(encoder, model), tmp_path / "listen.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "listen.onnx", providers=["CPUExecutionProvider"])
+    onnx.save(_listen_graph(encoder, model), folder / "listen.onnx")
+    session = onnxruntime.InferenceSession(folder / "listen.onnx", providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     for clips, seconds in ((1, 0.05), (2, 1.3), (1, 5.2)):
         samples = int(seconds * encoder.spec.sample_rate)

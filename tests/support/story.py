@@ -142,6 +142,7 @@ class Story:
 
 def load_entry_points(project: dict[str, Any]) -> None:
     """Load the variants that a project declares."""
+    from otoscribe.datasets.corpora.base import DATASETS
     from otoscribe.model.adapters.base import ADAPTERS
     from otoscribe.model.encoders.base import ENCODERS
     from otoscribe.model.words.base import WORDS
@@ -150,6 +151,7 @@ def load_entry_points(project: dict[str, Any]) -> None:
         "otoscribe.model.encoders": ENCODERS,
         "otoscribe.model.adapters": ADAPTERS,
         "otoscribe.model.words": WORDS,
+        "otoscribe.datasets.corpora": DATASETS,
     }
     for group, entries in project["project"]["entry-points"].items():
         for name, value in entries.items():

@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-KINDS = ("wav2vec2", "whisper", "ast", "clap")
+KINDS = ("wav2vec2", "whisper", "ast", "clap", "clap_fused")
 WIDTH = 16
 
 
@@ -56,6 +56,7 @@ def tiny_model(kind: str = "wav2vec2") -> str:
         network = transformers.ASTModel(config)
         extractor = transformers.ASTFeatureExtractor(num_mel_bins=16, max_length=208)
     else:
+        fused = kind == "clap_fused"
         audio = transformers.ClapAudioConfig(
             window_size=2,
             num_mel_bins=16,
@@ -68,6 +69,7 @@ def tiny_model(kind: str = "wav2vec2") -> str:
             patch_embeds_hidden_size=WIDTH // 2,
             num_hidden_layers=2,
             projection_dim=8,
+            enable_fusion=fused,
         )
         text = transformers.ClapTextConfig(**shape, vocab_size=20, max_position_embeddings=8)
         config = transformers.ClapConfig(
@@ -75,7 +77,7 @@ def tiny_model(kind: str = "wav2vec2") -> str:
         )
         network = transformers.ClapModel(config)
         extractor = transformers.ClapFeatureExtractor(
-            feature_size=16, max_length_s=2, truncation="rand_trunc"
+            feature_size=16, max_length_s=2, truncation="fusion" if fused else "rand_trunc"
         )
     network.save_pretrained(folder.name)
     extractor.save_pretrained(folder.name)

@@ -143,7 +143,10 @@ def test_the_same_variant_keeps_its_table() -> None:
         ("training.seed=", r"training\.seed: Input should be a valid integer"),
         ("training.seed=1\nx = 2", r"training\.seed: Input should be a valid integer"),
         ("modle.encoder.overlap=0.0", r"cannot be used\. modle: there is no such setting"),
-        ("name=paper", r"cannot be used\. name: there is no such setting\.$"),
+        (
+            "name=paper",
+            r"cannot be used\. name: there is no such setting \(known: data, model, training\)\.$",
+        ),
         ("training.learning_rate=nan", r"with training\.learning_rate=nan are not TOML with plain values"),
         ("training.seed=2026-01-01", r"with training\.seed=2026-01-01 are not TOML with plain values"),
         (
@@ -171,6 +174,7 @@ def test_changes_that_cannot_be_made_are_misuse(change: str, message: str) -> No
         ("settings.json", r"name a file that ends in \.toml, not settings\.json"),
         ("nowhere.toml", r"The settings in nowhere\.toml cannot be read: no such file or directory\. Name a"),
         (".", "There is no preset named"),
+        ("mine", r"There is no preset named 'mine'\. .* Or did you mean the file mine\.toml\?"),
     ],
 )
 def test_what_is_neither_preset_nor_file_is_misuse(
@@ -178,6 +182,7 @@ def test_what_is_neither_preset_nor_file_is_misuse(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "settings.json").write_text("{}")
+    (tmp_path / "mine.toml").touch()
     with pytest.raises(UsageError, match=message):
         read_settings(name)
 
@@ -198,10 +203,19 @@ def test_a_preset_is_meant_where_a_file_has_its_name(tmp_path: Path, monkeypatch
         (SMALL.encode() + b"learning_rate = 2026-01-01", "are not TOML with plain values"),
         (
             SMALL.encode() + b"speed = 1",
-            r"cannot be used\. training\.speed: there is no such setting\.",
+            r"cannot be used\. training\.speed: there is no such setting \(did you mean seed\?\)\.",
         ),
         (SMALL.encode() + b"beta1 = 1", r"training\.beta1: Input should be less than 1\."),
         (b"[training]\nseed = -1", r"model: Field required; training\.seed: Input should be greater"),
+        (b"[train]\nseed = 1", r"train: there is no such setting \(did you mean training\?\)"),
+        (
+            SMALL.encode() + b"[model.decoder]\nhaeds = 2",
+            r"model\.decoder\.haeds: .*\(did you mean heads\?\)",
+        ),
+        (
+            SMALL.replace("mlp", 'mlp"\nencoder.overlap = 50\n#').encode(),
+            r"encoder\.overlap: overlap is 0\.0 or",
+        ),
         (b"", r"cannot be used\. model: Field required\."),
     ],
 )
@@ -219,7 +233,7 @@ def test_settings_of_a_variant_are_told_by_their_place() -> None:
         "adapter": {"name": "mlp", "hidden": 0, "depth": 2}}}"""
     expected = (
         "The settings in settings.json cannot be used. model.adapter.hidden: Input should be greater than 0; "
-        "model.adapter.depth: there is no such setting."
+        "model.adapter.depth: there is no such setting (known: name, hidden)."
     )
     with pytest.raises(SettingsError) as raised:
         parse_settings(text, Path("settings.json"))

@@ -52,20 +52,13 @@ def check(
 def _parts(source: Path) -> "Iterator[Part]":
     """Yield what a source means: the splits of a data set, one of them, or a table."""
     from otoscribe.datasets.check import Part
-    from otoscribe.datasets.corpora.base import DATASETS, named_split
+    from otoscribe.datasets.corpora.base import named_splits
     from otoscribe.datasets.folder import read_listed
 
-    if str(source) in DATASETS and not source.exists():
-        dataset = DATASETS.build(str(source))
-        found = [(dataset, split) for split in dataset.spec.recordings]
-    else:
-        one = named_split(source)
-        found = [one] if one else []
-    for dataset, split in found:
-        name = f"{dataset.spec.name}:{split}"
-        published = dataset.spec.recordings[split]
-        yield Part(name, dataset.listed(split), dataset.origins(split), published)
-    if not found:
+    splits = named_splits(source)
+    for split in splits:
+        yield Part(split.name, split.listed(), split.origins(), split.published)
+    if not splits:
         yield Part(str(source), read_listed(source), {})
 
 

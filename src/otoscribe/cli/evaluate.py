@@ -11,7 +11,7 @@ import typer
 
 from otoscribe.cli import terminal
 from otoscribe.cli.options import Device, Features, SkipMissing, TextOrJson, Threads, Weights, Words
-from otoscribe.cli.output import Output
+from otoscribe.cli.output import Output, warn_if_unfinished
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,11 +75,7 @@ def evaluate(
         raise UsageError(
             f"{output} lies in the folder of the run and would damage it; choose another folder."
         )
-    if not (run / "done").is_file():
-        print(
-            f"{terminal.printable(str(run))} is not finished; its best epoch so far is evaluated.",
-            file=sys.stderr,
-        )
+    warn_if_unfinished(run, "evaluated")
     clips = listed.clips(skip_missing)
     names = [_name(clip.path, listed.folder) for clip in clips]
     found: list[Searched] = []

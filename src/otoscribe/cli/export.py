@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from otoscribe.cli.options import Weights, Words
+from otoscribe.cli.output import warn_if_unfinished
 from otoscribe.cli.terminal import printable
 from otoscribe.errors import RunError
 
@@ -46,6 +47,8 @@ def export(
         no_repeat=no_repeat,
     )
     from otoscribe.train.export import export as export_run
+
+    warn_if_unfinished(run, "exported")
 
     try:
         difference = export_run(run, bundle, search=search, float16=float16, weights=weights, words=words)

@@ -1,12 +1,20 @@
 """Files that a command writes: refused when they hold something else, and written in one piece."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
+from otoscribe.cli.terminal import printable
 from otoscribe.errors import OtoscribeError, UsageError
 from otoscribe.files import written_whole
+
+
+def warn_if_unfinished(run: Path, what: str) -> None:
+    """Say that a training run may still get better; a folder that is none has an error of its own."""
+    if (run / "settings.json").is_file() and not (run / "done").is_file():
+        print(f"{printable(str(run))} is not finished; its best epoch so far is {what}.", file=sys.stderr)
 
 
 class Output:

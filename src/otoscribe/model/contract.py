@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -23,20 +24,22 @@ def check_encoder(encoder: Encoder, name: str) -> None:
     """Encode two clips of noise.
 
     Raises:
-        UsageError: the encoder fails, or gives something else than its spec states.
+        UsageError: the encoder fails, or gives something else than its spec and times state.
     """
     spec = encoder.spec
     samples = 3 * spec.sample_rate + 7
     waveforms = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         found = guarded("encoder", name, lambda: encoder(waveforms))
-    frames = len(guarded("encoder", name, lambda: encoder.times(samples)))
-    expected = {output: (2, frames, width) for output, width in spec.outputs.items()}
-    if isinstance(found, Mapping):
-        shapes = {output: _shape(value) for output, value in found.items()}
-        _require("encoder", name, shapes == expected, f"{expected} as float32 for two clips", shapes)
-    else:
-        _require("encoder", name, False, "a dict with its outputs", type(found).__name__)
+    times = guarded("encoder", name, lambda: np.array(encoder.times(samples), float))
+    _require("encoder", name, times.ndim == 2 and times.shape[1] == 2, "times as a list of pairs", "others")
+    _require("encoder", name, isinstance(found, Mapping), "a dict with its outputs", type(found).__name__)
+    shapes = {output: _shape(value) for output, value in found.items()}
+    expected = {output: (2, len(times), width) for output, width in spec.outputs.items()}
+    wanted = f"{expected} as float32 for two clips of {len(times)} times"
+    _require("encoder", name, shapes == expected, wanted, shapes)
+    finite = all(value.isfinite().all() for value in found.values())
+    _require("encoder", name, finite, "finite numbers for noise", "others")
 
 
 def check_adapter(adapter: Adapter, width: int, name: str) -> None:

@@ -36,12 +36,15 @@ class MelSpectrum:
     """Lower edge of the first band."""
     maximum_hz: float
     """Upper edge of the last band."""
-    filters: Literal["tensorflow", "librosa", "essentia"] = "tensorflow"
+    filters: Literal["tensorflow", "torchaudio", "librosa", "essentia"] = "tensorflow"
     """Whose mel bands they are, see `mel_matrix`."""
     power: Literal[1, 2] = 1
     """What the bands sum up: magnitudes, or their squares."""
     symmetric: bool = False
     """Whether the Hann window ends with a zero as it begins with one; else it is one period of a cosine."""
+    preemphasis: float = 0.0
+    """How much of the sample before it each sample of a frame loses, once the frame has lost its mean, as in
+    Kaldi; with 0 it keeps both."""
 
     def __post_init__(self) -> None:
         if self.window_length > self.fft_length:
@@ -81,7 +84,9 @@ def mel_matrix(spectrum: MelSpectrum) -> Array:
     """Return the weight of every frequency bin in every mel band, [fft_length // 2 + 1, mel_bands].
 
     `tensorflow`: HTK's scale, 1127 ln(1 + f / 700); triangles that are linear in mel and reach 1 at their
-    centre; the bin at 0 Hz belongs to no band. As TensorFlow's `linear_to_mel_weight_matrix`.
+    centre; the bin at 0 Hz belongs to no band. As TensorFlow's `linear_to_mel_weight_matrix`, and Kaldi.
+
+    `torchaudio`: the same bands, whose triangles are linear in hertz. As torchaudio's MelSpectrogram.
 
     `essentia`: the same triangles, each divided by its sum. As Essentia's MelBands with `htkMel`, `warping`
     and `unit_sum`.
@@ -97,7 +102,10 @@ def mel_matrix(spectrum: MelSpectrum) -> Array:
     else:
         lowest, highest = _htk_mel(np.array([spectrum.minimum_hz, spectrum.maximum_hz]))
         edges = np.linspace(lowest, highest, spectrum.mel_bands + 2)
-        weights = _triangles(_htk_mel(bins), edges)
+        if spectrum.filters == "torchaudio":
+            weights = _triangles(bins, _htk_hertz(edges))
+        else:
+            weights = _triangles(_htk_mel(bins), edges)
     weights[0] = 0.0
     return weights / weights.sum(axis=0) if spectrum.filters == "essentia" else weights
 
@@ -112,6 +120,11 @@ def _triangles(bins: Array, edges: Array) -> Array:
 def _htk_mel(hertz: Array) -> Array:
     mel: Array = 1127.0 * np.log1p(hertz / 700.0)
     return mel
+
+
+def _htk_hertz(mel: Array) -> Array:
+    hertz: Array = 700.0 * np.expm1(mel / 1127.0)
+    return hertz
 
 
 def _slaney_mel(hertz: Array) -> Array:
@@ -144,6 +157,8 @@ class Mel(nn.Module):
         hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * sample / period)
         angle = 2.0 * np.pi * np.outer(used, sample) / spectrum.fft_length
         fourier = np.concatenate([np.cos(angle) * hann, np.sin(angle) * hann])
+        if spectrum.preemphasis:
+            fourier = _emphasised(fourier, spectrum.preemphasis)
         # Both follow from the numbers above, so they are no weights and stay out of every checkpoint.
         self.register_buffer("fourier", torch.from_numpy(fourier).float()[:, None], persistent=False)
         self.register_buffer("mel", torch.from_numpy(mel[used].T).float().contiguous(), persistent=False)
@@ -159,6 +174,16 @@ class Mel(nn.Module):
         powers = cosine * cosine + sine * sine
         spectrum = powers if self.power == 2 else torch.sqrt(powers)
         return (self.mel @ spectrum).transpose(1, 2)
+
+
+def _emphasised(matrix: Array, share: float) -> Array:
+    """Return `matrix` [bins, samples] as it is for frames that lose their mean and are pre-emphasised first.
+
+    What is done to a frame's first sample does not matter, as it lies under the window's zero.
+    """
+    emphasised = matrix - share * np.pad(matrix[:, 1:], ((0, 0), (0, 1)))
+    centred: Array = emphasised - emphasised.mean(axis=1, keepdims=True)
+    return centred
 
 
 class LogMel(nn.Module):

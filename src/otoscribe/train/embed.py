@@ -12,7 +12,7 @@ from torch import Tensor
 
 from otoscribe.audio import reading
 from otoscribe.datasets.folder import CaptionedClip
-from otoscribe.errors import AudioWarning, UsageError
+from otoscribe.errors import AudioWarning, RunError, UsageError
 from otoscribe.model.encoders.base import ENCODERS, Encoder, described
 from otoscribe.progress import Progress
 from otoscribe.train.shards import Embedding
@@ -140,4 +140,9 @@ def _computed(recording: Path, encoder: Encoder) -> Embedding:
         warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 3)
     with torch.no_grad():
         features = encoder.features(torch.from_numpy(audio.waveform)[None].to(encoder.device))[0]
+    if not features.isfinite().all():
+        raise RunError(
+            f"Of {recording}, the encoder makes numbers that are infinite or none at all. Take other "
+            f"weights, or mend its code."
+        )
     return Embedding(features.cpu().numpy(), np.array(encoder.times(len(audio.waveform))))

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from otoscribe.datasets.folder import CaptionedClip
+from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.encoders.base import load_encoder
 from otoscribe.model.torch_stepper import TorchStepper
 from otoscribe.progress import Progress
 from otoscribe.search.beam import search
 from otoscribe.search.options import Search
+from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.batches import pad
 from otoscribe.train.embed import features_of
 from otoscribe.train.run import load_run
@@ -62,9 +65,32 @@ def evaluate(
         encoded = features_of(clips, encoder, features, settings.data.precision, progress)
     else:
         encoded = tuned_features_of(clips, model.encoder, progress)
-    captions = [""] * len(clips)
+    return captions_of(model, vocabulary, encoded, options, progress)
+
+
+def captions_of(
+    model: CaptionModel,
+    vocabulary: Vocabulary,
+    encoded: Sequence[Tensor],
+    options: Search,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Caption what the encoder made of recordings.
+
+    Args:
+        model: in evaluation mode; computes on the device where it is.
+        vocabulary: of the model.
+        encoded: per clip [frames, width].
+        options: how captions are searched.
+        progress: called for every recording that has its caption.
+
+    Returns:
+        The best caption of each clip.
+    """
+    device = next(model.parameters()).device
+    captions = [""] * len(encoded)
     # Clips of like length together, so that little is padded.
-    order = sorted(range(len(clips)), key=lambda clip: len(encoded[clip]))
+    order = sorted(range(len(encoded)), key=lambda clip: len(encoded[clip]))
     for start in range(0, len(order), CLIPS):
         chosen = order[start : start + CLIPS]
         batch, mask = pad([encoded[clip] for clip in chosen])
@@ -73,5 +99,5 @@ def evaluate(
         for clip, found in zip(chosen, search(TorchStepper(model, *memory), options), strict=True):
             captions[clip] = vocabulary.decode(found[0].tokens)
         if progress:
-            progress("captioning", start + len(chosen), len(clips))
+            progress("captioning", start + len(chosen), len(encoded))
     return captions

@@ -3,16 +3,23 @@
 import json
 import tomllib
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from otoscribe.errors import SettingsError, UsageError, unknown_name
+from otoscribe.model.adapters.base import ADAPTERS
 from otoscribe.model.caption_model import ModelSettings
+from otoscribe.model.encoders.base import ENCODERS
+from otoscribe.model.words.base import WORDS
+from otoscribe.registry import Registry
 from otoscribe.settings import Frozen
 from otoscribe.train.store import Kind
 
+VARIANTS: dict[str, Registry[Any]] = {"encoder": ENCODERS, "adapter": ADAPTERS, "words": WORDS}
+"""By the table that holds their settings."""
 PRESETS = Path(__file__).parents[1] / "presets"
 """Folder of the settings that have a name: NAME.toml."""
 
@@ -100,7 +107,9 @@ def read_settings(chosen: str, changes: Iterable[str] = ()) -> ExperimentSetting
     path = Path(chosen)
     if not chosen.endswith(".toml"):
         if chosen not in presets():
+            file = Path(f"{chosen}.toml")
             hint = f" Or name a file that ends in .toml, not {chosen}." if path.exists() else ""
+            hint = f" Or did you mean the file {file}?" if file.is_file() else hint
             raise UsageError(f"{unknown_name('preset', chosen, presets())}{hint}")
         path = PRESETS / f"{chosen}.toml"
     changes = list(changes)
@@ -128,7 +137,7 @@ def parse_settings(text: str, source: Path | str) -> ExperimentSettings:
     try:
         return ExperimentSettings.model_validate_json(text)
     except ValidationError as error:
-        problems = "; ".join(_problems(error, ()))
+        problems = "; ".join(_problems(error, text))
         raise SettingsError(f"The settings in {source} cannot be used. {problems}.") from error
 
 
@@ -169,14 +178,24 @@ def _read_change(change: str) -> tuple[list[str], Any]:
     return keys, found["x"] if list(found) == ["x"] else text
 
 
-def _problems(error: ValidationError, place: tuple[Any, ...]) -> Iterator[str]:
-    """Yield what is wrong and where; a variant's settings report theirs as one error with others inside."""
+def _problems(error: ValidationError, text: str) -> Iterator[str]:
+    """Yield what is wrong with settings in JSON, and where."""
     for problem in error.errors():
-        at = (*place, *problem["loc"])
-        inner = problem.get("ctx", {}).get("error")
-        if isinstance(inner, ValidationError):
-            yield from _problems(inner, at)
+        place, what = problem["loc"], problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            what = f"there is no such setting{_nearest(place, json.loads(text))}"
+        yield f"{'.'.join(map(str, place)) or 'the file'}: {what}"
+
+
+def _nearest(place: tuple[Any, ...], values: Any) -> str:
+    """Return what to say of the settings that are there instead of one that is not."""
+    *tables, name = place
+    kind: type[BaseModel] = ExperimentSettings
+    for table in tables:
+        values = values[table]
+        if table in VARIANTS:
+            kind = VARIANTS[table][values["name"]].Settings
         else:
-            unknown = problem["type"] == "extra_forbidden"
-            what = "there is no such setting" if unknown else problem["msg"]
-            yield f"{'.'.join(map(str, at)) or 'the file'}: {what}"
+            kind = cast(type[BaseModel], kind.model_fields[table].annotation)
+    near = get_close_matches(name, kind.model_fields, n=1)
+    return f" (did you mean {near[0]}?)" if near else f" (known: {', '.join(kind.model_fields)})"

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from otoscribe.datasets.corpora.audiocaps import AudioCaps
-from otoscribe.datasets.corpora.base import DATASETS, Dataset, DatasetSpec, named_split, read_clips
+from otoscribe.datasets.corpora.base import DATASETS, Dataset, DatasetSpec, named_splits, read_clips
 from otoscribe.datasets.corpora.clotho import Clotho
 from otoscribe.datasets.corpora.clotho_v1 import ClothoV1
 from otoscribe.datasets.corpora.macs import Macs
 from otoscribe.datasets.corpora.wavcaps import WavCaps
 from otoscribe.datasets.folder import Listed
-from otoscribe.errors import TableError
+from otoscribe.errors import TableError, UsageError
 from otoscribe.text.vocabulary import UNKNOWN, Vocabulary
 
 
@@ -159,32 +159,43 @@ def test_wavcaps_is_read_from_its_json(tmp_path: Path) -> None:
 class Mine(Dataset):
     """One of somebody's own."""
 
-    spec = DatasetSpec("mine", "me", "mine", "https://example.org", {"all": 1}, by_hand="Ask me.")
+    spec = DatasetSpec(name="mine", recordings={"all": None, "none": 0})
 
     def listed(self, split: str) -> Listed:
         return Listed(Path("table"), self.folder, {"a.wav": ("Rain",)})
-
-    def origins(self, split: str) -> dict[str, str]:
-        return {}
 
 
 def test_one_of_your_own_is_named_by_its_module(own_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "my_data", sys.modules[__name__])
-    found = named_split(Path("my_data:Mine:all"))
-    assert found
-    assert type(found[0]) is Mine
-    found[0].folder.mkdir(parents=True)
-    (found[0].folder / "a.wav").write_bytes(b"")
+    (found,) = named_splits(Path("my_data:Mine:all"))
+    assert type(found.dataset) is Mine
+    assert (found.published, found.origins()) == (None, {})
+    assert [split.name for split in named_splits(Path("my_data:Mine"))] == [
+        "my_data:Mine:all",
+        "my_data:Mine:none",
+    ]
+    found.dataset.folder.mkdir(parents=True)
+    (found.dataset.folder / "a.wav").write_bytes(b"")
     (clip,) = read_clips(Path("my_data:Mine:all"))
     assert clip.captions == ("Rain",)
 
 
 def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named_split(Path("clotho")) is None
-    assert named_split(Path("recordings:old")) is None
-    Path("clotho:development").mkdir()
-    assert named_split(Path("clotho:development")) is None
     assert "clotho" in DATASETS
+    for name in ("clotho", "clotho:development", "recordings:old", "recordings/new:1/table.csv"):
+        Path(name).mkdir(parents=True)
+        assert named_splits(Path(name)) == []
+    assert named_splits(Path("recordings/new:1/no.csv")) == []
+
+
+def test_of_several_splits_one_must_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UsageError, match=r"clotho_v1 is a data set\. Name one .*: clotho_v1:development, clotho_v1:ev"
+    ):
+        read_clips(Path("clotho_v1"))
+    with pytest.raises(TableError, match=r"There is no .*MACS\.yaml"):  # it has only one
+        read_clips(Path("macs"))

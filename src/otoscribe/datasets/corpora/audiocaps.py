@@ -47,7 +47,3 @@ class AudioCaps(Dataset):
         there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         files = {clip: name for name, clip in match(there, captions, clip_starts(table)).items()}
         return Listed(table, folder, {files.get(clip, clip): texts for clip, texts in captions.items()})
-
-    def origins(self, split: str) -> dict[str, str]:
-        """None is of Freesound."""
-        return {}

@@ -1,8 +1,9 @@
-"""Published data sets of captioned recordings, by name and split: `clotho:development`.
+"""Data sets of captioned recordings, by name and split: `clotho:development`, `my_module:MyDataset:train`.
 
 One file is one data set. At its top, a `DatasetSpec` says where it comes from and under which licence.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,23 +12,23 @@ from typing import ClassVar
 
 from otoscribe import files
 from otoscribe.datasets.folder import CaptionedClip, Listed, read_listed
-from otoscribe.errors import TableError, unknown_name
+from otoscribe.errors import TableError, UsageError, unknown_name
 from otoscribe.fetch.collection import Archive, Collection
 from otoscribe.fetch.published import PublishedFile
-from otoscribe.registry import Registry
+from otoscribe.registry import Registry, guarded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
     """Where a data set comes from and what it holds."""
 
     name: str
-    citation: str
-    licence: str
+    citation: str = "not stated"
+    licence: str = "not stated"
     """As its publisher states it, of captions and recordings."""
-    homepage: str
-    recordings: Mapping[str, int]
-    """How many each split has, as published."""
+    homepage: str = "not stated"
+    recordings: Mapping[str, int | None]
+    """How many each split has, as published; None if nobody states it."""
     tables: tuple[PublishedFile, ...] = ()
     archives: tuple[Archive, ...] = ()
     """Of recordings."""
@@ -55,13 +56,13 @@ class Dataset(ABC):
             TableError: a table is not there or cannot be read.
         """
 
-    @abstractmethod
     def origins(self, split: str) -> dict[str, str]:
         """Return the Freesound id of the recordings that have one, by the names that `listed` gives.
 
         Raises:
             TableError: a table is not there or cannot be read.
         """
+        return {}
 
     def asset(self) -> Collection:
         """Return what `otoscribe get` gets."""
@@ -84,21 +85,71 @@ class Dataset(ABC):
 
 
 DATASETS: Registry[Dataset] = Registry("data set", Dataset, __package__)
+OWN = re.compile(r"[\w.]+:\w+")
+"""MODULE:CLASS, how a data set in somebody's own file is named."""
 
 
-def named_split(source: Path) -> tuple[Dataset, str] | None:
-    """Return the data set and the split that are meant by NAME:SPLIT; None if that is a path.
+@dataclass(frozen=True)
+class NamedSplit:
+    """One split of a data set, whose code may be anybody's."""
+
+    source: str
+    """The data set's name, as it was typed."""
+    dataset: Dataset
+    split: str
+
+    @property
+    def name(self) -> str:
+        """NAME:SPLIT."""
+        return f"{self.source}:{self.split}"
+
+    @property
+    def published(self) -> int | None:
+        """How many recordings it has, as published."""
+        return self.dataset.spec.recordings[self.split]
+
+    def listed(self) -> Listed:
+        """Return its recordings and their captions.
+
+        Raises:
+            TableError: a table is not there or cannot be read.
+            UsageError: the data set's code failed, or gives something else.
+        """
+        found = guarded("data set", self.name, lambda: self.dataset.listed(self.split))
+        if not _is_listing(found):
+            raise UsageError(
+                f"The data set {self.name!r} must give a Listed: table and folder, each a Path, and a dict "
+                f"with a tuple of captions for the name of each recording."
+            )
+        return found
+
+    def origins(self) -> dict[str, str]:
+        """Return its recordings' Freesound ids, as far as there are.
+
+        Raises:
+            TableError: a table is not there or cannot be read.
+            UsageError: the data set's code failed.
+        """
+        return guarded("data set", self.name, lambda: self.dataset.origins(self.split))
+
+
+def named_splits(source: Path) -> list[NamedSplit]:
+    """Return what is meant by NAME:SPLIT, or by NAME, all its splits; none if the source is a path.
 
     Raises:
         UsageError: there is no such data set or split.
     """
-    name, colon, split = str(source).rpartition(":")
-    if not colon or source.exists() or (":" not in name and name not in DATASETS):
-        return None
+    whole = str(source)
+    name, _, split = whole.rpartition(":")
+    if source.exists() or not (_is_name(name) or _is_name(whole)):
+        return []
+    if not _is_name(name):
+        dataset = DATASETS.build(whole)
+        return [NamedSplit(whole, dataset, split) for split in dataset.spec.recordings]
     dataset = DATASETS.build(name)
     if split not in dataset.spec.recordings:
         raise unknown_name(f"split of {name}", split, dataset.spec.recordings)
-    return dataset, split
+    return [NamedSplit(name, dataset, split)]
 
 
 def read_source(source: Path) -> Listed:
@@ -109,10 +160,13 @@ def read_source(source: Path) -> Listed:
 
     Raises:
         TableError: the table is not there or cannot be read.
-        UsageError: there is no such data set or split.
+        UsageError: there is no such data set or split, or it is not said which of several.
     """
-    found = named_split(source)
-    return found[0].listed(found[1]) if found else read_listed(source)
+    splits = named_splits(source)
+    if len(splits) > 1:
+        names = ", ".join(split.name for split in splits)
+        raise UsageError(f"{source} is a data set. Name one of its splits: {names}.")
+    return splits[0].listed() if splits else read_listed(source)
 
 
 def read_clips(source: Path, skip_missing: bool = False) -> list[CaptionedClip]:
@@ -124,6 +178,25 @@ def read_clips(source: Path, skip_missing: bool = False) -> list[CaptionedClip]:
 
     Raises:
         TableError: as `Listed.clips`, or the table is not there or cannot be read.
-        UsageError: there is no such data set or split.
+        UsageError: as `read_source`.
     """
     return read_source(source).clips(skip_missing)
+
+
+def _is_name(text: str) -> bool:
+    return text in DATASETS or bool(OWN.fullmatch(text))
+
+
+def _is_listing(found: object) -> bool:
+    """Tell whether a data set gave what it has to: of others' code, nothing is sure."""
+    return (
+        isinstance(found, Listed)
+        and all(isinstance(path, Path) for path in (found.table, found.folder))
+        and isinstance(found.captions, dict)
+        and all(
+            isinstance(name, str)
+            and isinstance(texts, tuple | list)
+            and all(isinstance(text, str) for text in texts)
+            for name, texts in found.captions.items()
+        )
+    )

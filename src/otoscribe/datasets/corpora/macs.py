@@ -56,10 +56,6 @@ class Macs(Dataset):
         captions = _read_captions(table)
         return Listed(table, folder, {there.get(name, name): texts for name, texts in captions.items()})
 
-    def origins(self, split: str) -> dict[str, str]:
-        """None is of Freesound."""
-        return {}
-
 
 def _read_captions(table: Path) -> Captions:
     """Read `files: [{filename: ..., annotations: [{sentence: ...}, ...]}, ...]`."""

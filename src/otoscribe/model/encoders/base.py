@@ -50,22 +50,22 @@ class EncoderSettings(Frozen):
         return overlap
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
     """Where an encoder comes from and what it gives."""
 
     name: str
-    paper: str
-    licence: str
+    paper: str = "not stated"
+    licence: str = "not stated"
     """Of the weights."""
     sample_rate: int
     """Hz, of the waveforms it takes."""
     outputs: Mapping[str, int]
     """Width of every output, by name."""
-    version: int
+    version: int = 1
     """Raised whenever the same weights, settings and waveform would give other outputs, so that none stored
     before is reused."""
-    files: tuple[tuple[PublishedFile, ...], ...]
+    files: tuple[tuple[PublishedFile, ...], ...] = ((),)
     """Each entry is one way to have the weights: all files that it needs."""
 
 
@@ -73,15 +73,16 @@ class Encoder(nn.Module, ABC):
     """Interface of every encoder: the same for each clip whatever its batch.
 
     A new encoder has random weights; `load_encoder` gives the pretrained ones. Gradients reach all of them,
-    so nothing is changed in place or computed without gradients.
+    so nothing is changed in place or computed without gradients. What an encoder of no files draws for its
+    weights when it is made, `load_encoder` lets it draw the same every time.
 
     Args:
         settings: of this encoder.
     """
 
-    spec: EncoderSpec
+    spec: ClassVar[EncoderSpec]
     """The class's own; of an encoder that can be several networks, also each object's, see `spec_of`."""
-    Settings: ClassVar[type[EncoderSettings]]
+    Settings: ClassVar[type[EncoderSettings]] = EncoderSettings
     """What can be set; every field but `name` has a default, unless it says which network is meant."""
 
     def __init__(self, settings: EncoderSettings) -> None:
@@ -108,9 +109,8 @@ class Encoder(nn.Module, ABC):
     def times(self, samples: int) -> list[tuple[float, float]]:
         """Return which part of a clip of `samples` samples each embedding hears, in seconds; one at least."""
 
-    @abstractmethod
     def state_of(self, files: Mapping[str, Path]) -> dict[str, Tensor]:
-        """Read published weights into this module's state.
+        """Read published weights into this module's state; without files, it stays as it was made.
 
         Args:
             files: the paths of one entry of `spec.files`, by name.
@@ -118,6 +118,9 @@ class Encoder(nn.Module, ABC):
         Raises:
             WeightsError: a file is damaged or holds another network.
         """
+        if files:
+            raise NotImplementedError("its spec names files, and it has no state_of that reads them")
+        return dict(self.state_dict())
 
     @property
     def device(self) -> torch.device:
@@ -176,7 +179,9 @@ def load_encoder(settings: EncoderSettings, folder: Path | None = None) -> Encod
         WeightsError: the weights are not there, damaged, or others than the settings name.
         UsageError: there is no such encoder.
     """
-    encoder = ENCODERS.build(settings.name, settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = ENCODERS.build(settings.name, settings)
     if settings.weights == FORMULA:
         state = formula_state(encoder)
     else:
@@ -189,9 +194,12 @@ def load_encoder(settings: EncoderSettings, folder: Path | None = None) -> Encod
             f"The weights found for {settings.name} are of another network. Download them again."
         ) from error
     if settings.weights not in (None, FORMULA) and settings.weights != (found := weights_of(encoder)):
+        remedy = "Name the folder of the right ones (--weights FOLDER)."
+        if not any(encoder.spec.files):
+            remedy = "It makes or finds them itself: bring back what changed there, or train again."
         raise WeightsError(
             f"The weights found for {settings.name} are not those that the settings name: they are {found}, "
-            f"not {settings.weights}. Name the folder of the right ones (--weights FOLDER)."
+            f"not {settings.weights}. {remedy}"
         )
     return encoder.eval().requires_grad_(settings.tuned)
 
