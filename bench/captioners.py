@@ -6,7 +6,7 @@ features come again with each of its captions, and the score of every word is co
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +62,16 @@ def batches(pairs: Sequence[Pair], batch_pairs: int) -> Iterator[Padded]:
     yield from loader
 
 
+def positions(width: int) -> Tensor:
+    """Return the sinusoids of PyTorch's tutorial on Transformers, [LONGEST, width]."""
+    position = torch.arange(LONGEST)[:, None]
+    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    table = torch.zeros(LONGEST, width)
+    table[:, 0::2] = torch.sin(position * frequency)
+    table[:, 1::2] = torch.cos(position * frequency)
+    return table
+
+
 class TorchCaptioner(nn.Module):
     """`torch.nn.TransformerDecoder` between an adapter, embedded words and a classifier; no dropout.
 
@@ -77,7 +87,7 @@ class TorchCaptioner(nn.Module):
         self.words = nn.Embedding(len(model.decoder.bias), model.words.width, padding_idx=PAD)
         self.enter = nn.Linear(model.words.width, width)
         self.positions: Tensor
-        self.register_buffer("positions", _positions(width), persistent=False)
+        self.register_buffer("positions", positions(width), persistent=False)
         layer = nn.TransformerDecoderLayer(width, shape.heads, shape.ff, dropout=0.0, batch_first=True)
         # The memory is not as wide as the decoder, for which the layer has no argument.
         layer.multihead_attn = nn.MultiheadAttention(
@@ -160,10 +170,11 @@ class BartCaptioner(nn.Module):
         self.adapter = _adapter(model.settings.feature_width, model.adapter.width)
         self.words = nn.Embedding(words, model.words.width, padding_idx=PAD)
         self.enter = nn.Linear(model.words.width, shape.d_model)
-        self.decoder = BartDecoder(config)
-        for layer in self.decoder.layers:  # as in `TorchCaptioner`
+        decoder: Any = BartDecoder(config)
+        for layer in decoder.layers:  # as in `TorchCaptioner`
             layer.encoder_attn.k_proj = nn.Linear(model.adapter.width, shape.d_model)
             layer.encoder_attn.v_proj = nn.Linear(model.adapter.width, shape.d_model)
+        self.decoder = decoder
         self.classifier = nn.Linear(shape.d_model, words)
 
     def forward(self, batch: Padded) -> Tensor:
@@ -179,16 +190,6 @@ class BartCaptioner(nn.Module):
 
 def _adapter(width: int, hidden: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, hidden))
-
-
-def _positions(width: int) -> Tensor:
-    """Return the sinusoids of PyTorch's tutorial on Transformers."""
-    position = torch.arange(LONGEST)[:, None]
-    frequency = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
-    table = torch.zeros(LONGEST, width)
-    table[:, 0::2] = torch.sin(position * frequency)
-    table[:, 1::2] = torch.cos(position * frequency)
-    return table
 
 
 def _loss(logits: Tensor, batch: Padded) -> Tensor:

@@ -143,7 +143,8 @@ def bart_like(made: CaptionModel) -> Any:
         forced_eos_token_id=END,
     )
     torch.manual_seed(0)
-    return BartForConditionalGeneration(config).eval()
+    bart: Any = BartForConditionalGeneration(config)
+    return bart.eval()
 
 
 def _real(places: Tensor, real: Tensor) -> Any:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from torch import Tensor
 
@@ -50,6 +51,16 @@ def features(clips: int) -> list[Tensor]:
     lengths = generator.integers(FRAMES.start, FRAMES.stop, clips)
     shapes = ((int(frames), FEATURES) for frames in lengths)
     return [torch.from_numpy(generator.standard_normal(shape, np.float32)) for shape in shapes]
+
+
+def noise(path: Path, seconds: float, seed: int = 0, sample_rate: int = 44100) -> Path:
+    """Write noise whose loudness rises and falls, as 16-bit WAV; the same for the same seed."""
+    generator = np.random.default_rng(seed)
+    samples = np.arange(round(seconds * sample_rate))
+    loudness = 0.1 * (1.1 + np.sin(samples * (2 * np.pi * generator.uniform(0.1, 2) / sample_rate)))
+    values = (loudness * generator.standard_normal(len(samples))).clip(-1, 1)
+    soundfile.write(path, values, sample_rate, "PCM_16")
+    return path
 
 
 def settings(d_model: int, weights: Path | None = None) -> ExperimentSettings:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.captioners import _positions
+from bench.captioners import positions
 from otoscribe.model.attention import MultiHeadAttention
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.decoder import Block
@@ -25,7 +25,7 @@ def captioned(model: CaptionModel, memory: Tensor, mask: Tensor, beam: int, word
     clips, decoder, table = len(memory), model.decoder, model.words.table
     assert table is not None
     blocks = [block for block in decoder.blocks if isinstance(block, Block)]
-    positions = _positions(decoder.settings.d_model)
+    places = positions(decoder.settings.d_model)
     rows = memory.repeat_interleave(beam, 0)  # every hypothesis has the memory of its clip
     allowed = mask.repeat_interleave(beam, 0)[:, None, None, :]
     memories = [_keys_values(block.cross_attention, rows) for block in blocks]
@@ -34,7 +34,7 @@ def captioned(model: CaptionModel, memory: Tensor, mask: Tensor, beam: int, word
     scores = torch.full((clips, beam), float("-inf"))
     scores[:, 0] = 0.0  # at first all hypotheses of a clip are the same
     for time in range(words + 1):
-        x = decoder.enter(table[history[:, -1:]]) + positions[time]
+        x = decoder.enter(table[history[:, -1:]]) + places[time]
         for layer, block in enumerate(blocks):
             keys, values = _keys_values(block.self_attention, x)
             cache = caches[layer]
@@ -48,7 +48,7 @@ def captioned(model: CaptionModel, memory: Tensor, mask: Tensor, beam: int, word
         likely = F.linear(x[:, 0], decoder.classifier, decoder.bias).log_softmax(-1).view(clips, beam, -1)
         if time == words:
             best = (scores + likely[..., END]).argmax(1)
-            return history.view(clips, beam, -1)[torch.arange(clips), best, 1:].tolist()  # type: ignore[no-any-return]
+            return history.view(clips, beam, -1)[torch.arange(clips), best, 1:].tolist()
         likely[..., [PAD, START, END, UNKNOWN]] = float("-inf")
         scores, chosen = (scores[..., None] + likely).flatten(1).topk(beam)
         parents = chosen // likely.shape[-1] + torch.arange(clips)[:, None] * beam
@@ -59,7 +59,7 @@ def captioned(model: CaptionModel, memory: Tensor, mask: Tensor, beam: int, word
 
 
 def _split(projected: Tensor, attention: MultiHeadAttention) -> Tensor:
-    return projected.unflatten(-1, (attention.heads, attention.head_dim)).transpose(1, 2)
+    return projected.view(*projected.shape[:2], attention.heads, attention.head_dim).transpose(1, 2)
 
 
 def _keys_values(attention: MultiHeadAttention, x: Tensor) -> tuple[Tensor, Tensor]:
