@@ -39,7 +39,8 @@ def main() -> None:
                 results += in_own_process(row, threads, chosen.quick)
             # A row that gives wrong results, or lacks a file, does not take the others along.
             except Exception as error:
-                failures.append(f"{row}: {str(error).strip() or type(error).__name__}")
+                first, *_ = [*str(error).strip().splitlines(), ""]
+                failures.append(f"{row}: {type(error).__name__}: {first}")
                 print(f"  not measured: {failures[-1]}", file=sys.stderr, flush=True)
             report.write(results, description, failures)
     print(f"\nWritten to {report.RESULTS}.")

@@ -68,7 +68,8 @@ def fasttext_parts(count: int, row: bytes) -> Iterator[bytes]:
     half = count // 2
     yield np.array([793712314, 12, WIDTH, *[5] * 7, half, 5, 5, 100], "<i4").tobytes() + bytes(8)
     yield np.array([half, half, 0], "<i4").tobytes() + np.array([half, -1], "<i8").tobytes()
-    yield from (b"w%d" % number + bytes(10) for number in range(half))
+    # Each seen five times, or gensim would leave it out.
+    yield from (b"w%d\0\5" % number + bytes(8) for number in range(half))
     yield bytes(1) + np.array([2 * half, WIDTH], "<i8").tobytes()
     yield from (row for _ in range(2 * half))
 
