@@ -27,7 +27,8 @@ def measured(row: str, threads: int, quick: bool) -> list[Result]:
     results = []
     for result in import_module(f"bench.{row}").results(threads, quick):
         low, high = result.spread
-        print(f"  {result.ratio:8.2f} times better than {result.peer} ({low:.2f} to {high:.2f})", flush=True)
+        what = f"{result.work}, {result.setting}"
+        print(f"  {what}: {result.ratio:.2f} x {result.peer} ({low:.2f} to {high:.2f})", flush=True)
         results.append(result)
     return results
 

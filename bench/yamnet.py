@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from bench.compare import Peer, Result, Work, compare, cores
-from bench.yamnet_tensorflow import TensorflowYamnet, function, lite
+from bench.yamnet_tensorflow import TensorflowYamnet, function, limit, lite
 from checks.material import DATA
 from otoscribe.audio.reading import load
 from otoscribe.bundle.graphs import Graph, Port
@@ -30,8 +30,10 @@ from otoscribe.train.export import _graph
 
 PATCHES = 124
 TARGET = 1.5
-FLOAT, EIGHT_BITS = 1e-3, 0.1
-"""Largest differences: of scores in 32 bits from ours, and of the mean score in 8 bits of each class."""
+FLOAT = 1e-3
+"""Largest difference of scores in 32 bits from ours."""
+EIGHT_BITS = 0.99
+"""Least correlation of scores in 8 bits with ours."""
 ENCODER = Graph(
     inputs=(Port("waveforms", "float", ("clips", "samples")),),
     outputs=(
@@ -49,13 +51,14 @@ def results(threads: int, quick: bool) -> Iterator[Result]:
     if not (weights / "yamnet.tflite").is_file():
         sys.exit(f"There are no weights at {weights}; set OTOSCRIBE_DATA to the folder of the test material.")
     torch.set_num_threads(threads)
+    limit(threads)
     encoder = load_encoder(YamnetSettings(overlap=0.5), weights)
     assert isinstance(encoder, Yamnet)
     windows = FRONT_END.windows(0.5)
     waveform = sound(windows.length + (PATCHES - 1) * windows.hop)
     patches = np.lib.stride_tricks.sliding_window_view(waveform, windows.length)[:: windows.hop]
     network = TensorflowYamnet(encoder)
-    compiled = function(network, threads)
+    compiled = function(network)
     session = exported(encoder, threads)
     with tempfile.TemporaryDirectory() as folder:
         twin = Path(folder) / "yamnet.tflite"
@@ -75,7 +78,8 @@ def results(threads: int, quick: bool) -> Iterator[Result]:
             assert scores.shape == (PATCHES, 521)
             for name, run in ways.items():
                 if name.endswith("8 bits"):
-                    np.testing.assert_allclose(run().mean(0), scores.mean(0), atol=EIGHT_BITS)
+                    alike = np.corrcoef(run().ravel(), scores.ravel())[0, 1]
+                    assert alike > EIGHT_BITS, f"the scores in 8 bits correlate by {alike}"
                 else:
                     np.testing.assert_allclose(run(), scores, atol=FLOAT, err_msg=name)
 

@@ -74,10 +74,14 @@ class TensorflowYamnet(tf.Module):  # type: ignore[misc]
         return embeddings, tf.nn.sigmoid(tf.matmul(embeddings, kernel) + bias)
 
 
-def function(network: TensorflowYamnet, threads: int) -> Any:
-    """Return `whole`, compiled for any length, with so many threads; at the first use of TensorFlow."""
+def limit(threads: int) -> None:
+    """Let TensorFlow use so many threads; before anything else of it is used."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def function(network: TensorflowYamnet) -> Any:
+    """Return `whole`, compiled for any length."""
     return tf.function(network.whole, input_signature=[tf.TensorSpec([None], tf.float32)])
 
 
