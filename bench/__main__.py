@@ -35,13 +35,11 @@ def main() -> None:
     for row in [chosen.row] if chosen.row else ROWS:
         print(f"\n{row}: {ROWS[row]}", flush=True)
         for threads in sorted({1, chosen.threads} if row in ALSO_ON_ONE_CORE else {chosen.threads}):
-            try:
-                results += in_own_process(row, threads, chosen.quick)
-            # A row that gives wrong results, or lacks a file, does not take the others along.
-            except Exception as error:
-                first, *_ = [*str(error).strip().splitlines(), ""]
-                failures.append(f"{row}: {type(error).__name__}: {first}")
-                print(f"  not measured: {failures[-1]}", file=sys.stderr, flush=True)
+            found, failure = in_own_process(row, threads, chosen.quick)
+            results += found
+            if failure is not None:
+                failures.append(failure)
+                print(f"  not measured: {failure}", file=sys.stderr, flush=True)
             report.write(results, description, failures)
     print(f"\nWritten to {report.RESULTS}.")
     sys.exit(1 if failures else 0)

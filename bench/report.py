@@ -85,7 +85,8 @@ def plot(results: Sequence[Result], path: Path) -> None:
         fontsize=8,
     )
     axes.invert_yaxis()
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("otoscribe is so many times better; black: lowest to highest round; red: target")
     with written_whole(path) as part:

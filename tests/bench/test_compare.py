@@ -1,11 +1,15 @@
 """The engine of the bench, by a clock that only moves when a work is done."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from bench import rows
 from bench.compare import OURS, Peer, Result, Work, measure, rated
 from bench.report import figures, table
 
@@ -90,3 +94,23 @@ def test_table_shows_amounts_and_marks_the_peer_that_comes_closest() -> None:
         "| sawing | a log | 2 ms | peer | 3 ms | 1.50 | 1.50 to 1.50 | 4 |",
         "| sawing | a log | 2 ms | other | 2.5 ms | **1.25** | 1.25 to 1.25 | 4 |",
     ]
+
+
+def test_what_a_row_gave_before_it_failed_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def results(threads: int, quick: bool) -> Iterator[Result]:
+        yield from rated("sawing", f"{threads} hands", {OURS: [1.0], "peer": [2.0]}, {"peer": None})
+        raise AssertionError("the second log is whole\nand more")
+
+    row = ModuleType("bench.sawing")
+    row.results = results  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, row.__name__, row)
+    found, failure = rows.measured("sawing", 2, quick=True)
+    assert [(result.setting, result.ratio) for result in found] == [("2 hands", 2.0)]
+    assert failure == "sawing: AssertionError: the second log is whole"
+
+
+def test_every_row_has_its_file() -> None:
+    folder = Path(rows.__file__).parent
+    assert [
+        row for row in rows.ROWS if "\ndef results(" not in (folder / f"{row}.py").read_text("utf-8")
+    ] == []
