@@ -33,6 +33,10 @@ _FORMATS = (
 _BUFFER = 1 << 16
 """Bytes that FFmpeg asks for at a time."""
 
+_PLAIN = (b"RIFF", b"RF64", b"FORM")
+"""What WAV and AIFF begin with. In case samples are a disguised DTS, FFmpeg decodes the first 5 MB to find out,
+which takes most of the time of a short recording; the first buffer tells as well."""
+
 _ALLOWANCE = 1 << 28
 """Bytes that FFmpeg may read on before there is sound (again): it might take hours over a file of nothing."""
 
@@ -88,6 +92,8 @@ def decoded(part: Part, tally: Tally) -> Iterator[Block]:
 @contextmanager
 def _opened(part: Part) -> Iterator[InputContainer]:
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none", "codec_whitelist": _decoders()}
+    if part.at(0, 4) in _PLAIN:
+        options["probesize"] = str(_BUFFER)
     part.allowance = _ALLOWANCE
     try:
         container = av.open(part, "r", options=options, buffer_size=_BUFFER, metadata_errors="replace")
