@@ -6,6 +6,7 @@ around residual connections. With `ff` > 0 a feed-forward layer follows, and the
 `TransformerDecoderLayer(norm_first=False)`.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -64,7 +65,7 @@ class Block(nn.Module):
     def attend_words(self, x: Tensor, keys: Tensor, values: Tensor, causal: bool) -> Tensor:
         """Self-attention of x [..., time, d_model] over the words' keys and values."""
         attended, _ = self.self_attention.attend(x, keys, values, causal=causal)
-        return self.self_norm(x + self.dropout(attended))  # type: ignore[no-any-return]
+        return self.after_words(x, attended)
 
     def attend_memory(
         self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
@@ -75,10 +76,18 @@ class Block(nn.Module):
             x [..., time, d_model], and the weights of the attention [..., heads, time, places].
         """
         attended, weights = self.cross_attention.attend(x, keys, values, mask)
+        return self.after_memory(x, attended), weights
+
+    def after_words(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what the self-attention gave for x, [..., d_model]."""
+        return self.self_norm(x + self.dropout(attended))  # type: ignore[no-any-return]
+
+    def after_memory(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what the cross-attention gave for x, [..., d_model], then feed-forward."""
         x = self.cross_norm(x + self.dropout(attended))
         if self.feed_forward is not None:
             x = self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))
-        return x, weights
+        return x
 
 
 class Decoder(nn.Module):
@@ -139,7 +148,7 @@ class Decoder(nn.Module):
             2, 3
         )  # [blocks, rows, heads, places, head_dim]
         values = memory_values.index_select(1, clip_of_row).transpose(2, 3)
-        x = self._enter(words, first=0)  # [rows, time, d_model]
+        x = self._enter(words, words.shape[-2], first=0)  # [rows, time, d_model]
         for layer, block in enumerate(self._blocks()):
             x = block.attend_words(x, *block.self_attention.keys_values(x), causal=True)
             x, _ = block.attend_memory(x, keys[layer], values[layer], mask)
@@ -166,6 +175,21 @@ class Decoder(nn.Module):
         keys, values = zip(*projected, strict=True)  # each [clips, heads, places, head_dim]
         return torch.stack(keys).transpose(2, 3), torch.stack(values).transpose(2, 3)
 
+    def begin(self, keys: Tensor, values: Tensor, mask: Tensor | None) -> Cache[Tensor]:
+        """Return the cache before any word.
+
+        Args:
+            keys: of the memory, from `memory_cache`.
+            values: as the keys.
+            mask: bool [clips, places], True for real places; None means nothing is padded.
+        """
+        blocks, clips, _, heads, head_dim = keys.shape
+        if mask is None:
+            mask = torch.ones(keys.shape[1:3], dtype=torch.bool, device=keys.device)
+        empty = (keys.new_zeros(clips, 1, heads, 0, head_dim),) * blocks
+        memory_keys = tuple(keys.permute(0, 1, 3, 4, 2).contiguous())
+        return Cache(empty, empty, memory_keys, tuple(values.transpose(2, 3).contiguous()), mask)
+
     def step(self, words: Tensor, cache: Cache[Tensor]) -> tuple[Tensor, Tensor, Cache[Tensor]]:
         """Decode one more word of every beam; the position is the number of words in the cache.
 
@@ -177,31 +201,32 @@ class Decoder(nn.Module):
             Hidden states [clips, beam, d_model]; the shares of the memory's places in them, [clips, beam,
             places], mean over blocks and heads; and the cache after the word.
         """
-        mask = cache.memory_mask[:, None, None, :]  # [clips, heads, beam, places]
-        x = self._enter(words[:, :, None], first=cache.keys.shape[4])  # [clips, beam, 1, d_model]
+        clips, beam = words.shape[:2]
+        # One row for every beam: products of two matrices run faster than those of stacks of them.
+        x = self._enter(words.flatten(0, 1), 1, first=cache.keys[0].shape[3])  # [clips * beam, d_model]
+        unheard = x.new_zeros(1).masked_fill(~cache.memory_mask[:, None, None, :], -math.inf)
         keys, values, weights = [], [], []
         for layer, block in enumerate(self._blocks()):
-            new_keys, new_values = block.self_attention.keys_values(x)  # [clips, beam, heads, 1, head_dim]
-            keys.append(torch.cat([cache.keys[layer], new_keys], dim=3))
-            values.append(torch.cat([cache.values[layer], new_values], dim=3))
-            x = block.attend_words(x, keys[-1], values[-1], causal=False)
-            # The beams of a clip share its memory, so here they take the place of time.
-            memory_keys = cache.memory_keys[layer].transpose(1, 2)  # [clips, heads, places, head_dim]
-            memory_values = cache.memory_values[layer].transpose(1, 2)
-            attended, shares = block.attend_memory(x.squeeze(2), memory_keys, memory_values, mask)
-            x = attended.unsqueeze(2)
-            weights.append(shares)  # [clips, heads, beam, places]
-        attention = torch.stack(weights).mean(dim=(0, 2))
-        after = cache._replace(keys=torch.stack(keys), values=torch.stack(values))
-        return x.squeeze(2), attention, after
+            words_keys, words_values = cache.keys[layer], cache.values[layer]
+            attended, *longer = block.self_attention.attend_newest(x, words_keys, words_values)
+            x = block.after_words(x, attended)
+            memory_keys, memory_values = cache.memory_keys[layer], cache.memory_values[layer]
+            attended, shares = block.cross_attention.attend_shared(x, memory_keys, memory_values, unheard)
+            x = block.after_memory(x, attended)
+            keys.append(longer[0])
+            values.append(longer[1])
+            weights.append(shares.mean(dim=1))  # [clips, beam, places]
+        attention = torch.stack(weights).mean(dim=0)
+        after = cache._replace(keys=tuple(keys), values=tuple(values))
+        return x.reshape(clips, beam, -1), attention, after
 
-    def _enter(self, words: Tensor, first: int) -> Tensor:
+    def _enter(self, words: Tensor, length: int, first: int) -> Tensor:
         x: Tensor = self.enter(words)
         if self.settings.tied:
             # Vectors that give logits of a sensible size are small beside the positions.
             x = x * self.settings.d_model**0.5
         if self.settings.positions:
-            x = x + sinusoidal_positions(words.shape[-2], self.settings.d_model, first, words.device)
+            x = x + sinusoidal_positions(length, self.settings.d_model, first, words.device)
         return self.dropout(x)  # type: ignore[no-any-return]
 
     def _blocks(self) -> Iterator[Block]:
