@@ -130,7 +130,7 @@ def test_file_names_cannot_leave_the_folder(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 1}, "has format 1; this otoscribe reads format 2"),
+        ({"format": 1}, "has format 1; this otoscribe reads format 3"),
         ({"format": "1"}, "has format '1'"),
         ({"name": 5}, "not valid at 'name'"),
         ({"unknown": 1}, "not valid at 'unknown'"),
@@ -315,11 +315,11 @@ def test_step_graph_without_fixed_heads_is_refused(copy: Path) -> None:
     write_step(copy / "step.onnx", len(WORDS))
     model = onnx.load(copy / "step.onnx")
     for node in model.graph.input:
-        if node.name == "keys":
-            node.type.tensor_type.shape.dim[3].dim_param = "heads"
+        if node.name == "keys.1":
+            node.type.tensor_type.shape.dim[2].dim_param = "heads"
     onnx.save(model, copy / "step.onnx")
     seal(copy)
-    with pytest.raises(BundleError, match="with one number each for head_dim, heads, layers"):
+    with pytest.raises(BundleError, match="with one number each for head_dim, heads"):
         Bundle.open(copy)
 
 

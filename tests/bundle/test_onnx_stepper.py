@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from otoscribe.bundle.bundle import Bundle, EncodedClip
-from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
+from otoscribe.bundle.onnx_stepper import OnnxStepper, State, attention_to
 from otoscribe.search.beam import search
 from otoscribe.text.vocabulary import START
 from support.tiny_bundle import SEARCH, write_tiny_bundle
@@ -75,3 +75,28 @@ def test_a_batch_is_searched_as_each_clip_alone(bundle: Bundle) -> None:
         assert [one.log_probability for one in found] == pytest.approx(
             [one.log_probability for one in alone], abs=1e-5
         )
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_rows_that_stay_where_they_are_need_no_reordering(bundle: Bundle, beam: int) -> None:
+    class Reordering(OnnxStepper):
+        """Reorders before every step, and moves nothing."""
+
+        def step(self, state: State, history: np.ndarray) -> tuple[np.ndarray, State]:
+            rows = np.arange(history.shape[0] * history.shape[1]).reshape(history.shape[:2])
+            return super().step(self.reorder(state, rows), history)
+
+    clips = listened(bundle, [0.5, 4.0, 1.2])
+    chosen = SEARCH.model_copy(update={"beam": beam})
+    assert search(OnnxStepper(bundle, clips), chosen) == search(Reordering(bundle, clips), chosen)
+
+
+def test_the_cache_before_any_word_is_laid_out_for_the_products(bundle: Bundle) -> None:
+    clips = listened(bundle, [0.5, 1.0])
+    cache = OnnxStepper(bundle, clips).start()
+    for block in range(2):
+        for row, clip in enumerate(clips):
+            keys, values = cache.memory_keys[block][row], cache.memory_values[block][row]
+            np.testing.assert_array_equal(keys[..., : clip.places], clip.keys[block].transpose(1, 2, 0))
+            np.testing.assert_array_equal(values[:, : clip.places], clip.values[block].transpose(1, 0, 2))
+    assert cache.memory_mask.sum(axis=1).tolist() == [clip.places for clip in clips]

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from otoscribe.bundle.graphs import Cache
+from otoscribe.bundle.graphs import reordered
 from otoscribe.errors import SettingsError
 from otoscribe.model.attention import MultiHeadAttention, sinusoidal_positions
 from otoscribe.model.decoder import Block, Decoder, DecoderSettings
@@ -106,15 +107,15 @@ def test_step_by_step_with_cache_equals_the_whole_sequence(positions: bool) -> N
     memories = made.memory_cache(memory)
     whole = decoded(made, beams.flatten(0, 1), memory, mask, [0, 0, 1, 1, 2, 2]).unflatten(0, (3, 2))
     assert memories[0].shape == (3, 3, 6, 2, 8)
-    empty = torch.zeros(3, 3, 2, 2, 0, 8)
-    cache = Cache(empty, empty, *memories, mask)
+    cache = made.begin(*memories, mask)
+    cache = reordered(cache, np.array([[0, 0], [1, 1], [2, 2]]))
     for time in range(5):
         hidden, attention, cache = made.step(beams[:, :, time], cache)
         torch.testing.assert_close(hidden, whole[:, :, time])
         torch.testing.assert_close(attention.sum(-1), torch.ones(3, 2))
         assert attention.shape == (3, 2, 6)
         assert (attention[~mask[:, None].expand_as(attention)] == 0).all()
-    assert cache.keys.shape == cache.values.shape == (3, 3, 2, 2, 5, 8)
+    assert [keys.shape for keys in (*cache.keys, *cache.values)] == [(3, 2, 2, 5, 8)] * 6
 
 
 def test_order_of_words_matters_only_with_positions() -> None:
@@ -157,16 +158,16 @@ def test_attention_is_the_mean_over_blocks_and_heads() -> None:
     made = decoder(SMALL.model_copy(update={"blocks": 2}))
     seen: list[Tensor] = []
     for block in made.blocks:
-        attend = block.cross_attention.attend
+        attend = block.cross_attention.attend_shared
 
         def watched(*given: Tensor, attend: Callable[..., tuple[Tensor, Tensor]] = attend) -> object:
             result = attend(*given)
             seen.append(result[1])  # [clips, heads, beam, places]
             return result
 
-        block.cross_attention.attend = watched
-    empty = torch.zeros(2, 3, 2, 2, 0, 8)
-    cache = Cache(empty, empty, *made.memory_cache(memory), torch.ones(3, 6, dtype=torch.bool))
+        block.cross_attention.attend_shared = watched
+    cache = made.begin(*made.memory_cache(memory), None)
+    cache = reordered(cache, np.array([[0, 0], [1, 1], [2, 2]]))
     _, attention, _ = made.step(torch.stack([words[:3, 0], words[1:, 0]], dim=1), cache)
     assert len(seen) == 2
     torch.testing.assert_close(attention, (seen[0].mean(1) + seen[1].mean(1)) / 2)

@@ -1,9 +1,10 @@
 """Tied words enter sqrt(d_model) times as large as they leave (Vaswani et al., 2017, section 3.4)."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from otoscribe.bundle.graphs import Cache
+from otoscribe.bundle.graphs import reordered
 from otoscribe.model.decoder import Decoder, DecoderSettings
 from support.packed import decoded
 from support.torch_layers import scattered
@@ -34,10 +35,10 @@ def test_whole_captions_enter_larger() -> None:
 def test_the_words_of_a_step_enter_larger() -> None:
     tied, untied = decoders()
     words, memory = torch.randn(2, 3, WIDTH), torch.randn(2, 7, WIDTH)
-    mask, empty = torch.ones(2, 7, dtype=torch.bool), torch.zeros(2, 2, 3, 2, 0, 8)
 
     def hidden(decoder: Decoder, words: Tensor) -> Tensor:
-        found: Tensor = decoder.step(words, Cache(empty, empty, *decoder.memory_cache(memory), mask))[0]
+        cache = decoder.begin(*decoder.memory_cache(memory), None)
+        found: Tensor = decoder.step(words, reordered(cache, np.array([[0] * 3, [1] * 3])))[0]
         return found
 
     torch.testing.assert_close(hidden(tied, words), hidden(untied, words * WIDTH**0.5))

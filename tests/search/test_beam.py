@@ -138,6 +138,17 @@ def test_ties_fall_to_the_earlier_row_and_the_lower_token(seed: int, chosen: Sea
 
 
 @quick
+@given(seeds, st.integers(9, 300), st.sampled_from([1.0, 40.0]), searches)
+def test_many_words_are_searched_as_one_by_one(
+    seed: int, vocabulary: int, sharpness: float, chosen: Search
+) -> None:
+    table = random_table(seed, vocabulary, sharpness)
+    short = chosen.model_copy(update={"maximum_words": 3, "minimum_words": min(chosen.minimum_words, 3)})
+    for clip, found in enumerate(search(TableStepper(table, [0, 1]), short)):
+        assert [h.tokens for h in found] == one_at_a_time(table, clip, vocabulary, short)
+
+
+@quick
 @given(seeds, searches)
 def test_a_batch_gives_what_each_clip_gives_alone(seed: int, chosen: Search) -> None:
     table = random_table(seed, vocabulary=10)

@@ -102,15 +102,14 @@ def write_step(path: Path, vocabulary: int) -> None:
     g = Graph(seed=2)
     embeddings = g.random.standard_normal((vocabulary, WIDTH)).astype(np.float32)
     embeddings[START] = 0
-    past = g.op("Gather", g.op("Shape", "keys"), g.ints(4), axis=0)
+    past = g.op("Gather", g.op("Shape", "keys.0"), g.ints(3), axis=0)
     position = g.op("Gather", g.weight(SEARCH.maximum_words + 1, WIDTH), past, axis=0)
     newest = g.op("Gather", "history", g.constant(np.int64(-1)), axis=2)  # [clips, beam]
     x = g.op("Add", g.op("Gather", g.constant(embeddings), newest, axis=0), position)
     hidden = g.constant(np.float32(-1e9))
     own_places = g.op("Unsqueeze", "memory_mask", g.ints(1, 2))
-    next_keys, next_values, shares = [], [], []
+    shares = []
     for layer in range(LAYERS):
-        at = g.constant(np.int64(layer))
 
         def heads(x: str) -> str:
             return g.op(
@@ -118,28 +117,24 @@ def write_step(path: Path, vocabulary: int) -> None:
             )
 
         query, key, value = heads(x), heads(x), heads(x)
-        keys = g.op("Concat", g.op("Gather", "keys", at, axis=0), key, axis=3)
-        values = g.op("Concat", g.op("Gather", "values", at, axis=0), value, axis=3)
-        next_keys.append(g.op("Unsqueeze", keys, g.ints(0)))
-        next_values.append(g.op("Unsqueeze", values, g.ints(0)))
+        keys = g.op("Concat", f"keys.{layer}", key, output=f"next_keys.{layer}", axis=3)
+        values = g.op("Concat", f"values.{layer}", value, output=f"next_values.{layer}", axis=3)
         weights = g.op("MatMul", query, g.op("Transpose", keys, perm=[0, 1, 2, 4, 3]))
         attended = g.op("MatMul", g.op("Softmax", weights, axis=-1), values)
         flat = g.op("Reshape", attended, g.ints(0, 0, WIDTH))
         x = g.op("Tanh", g.op("Add", x, g.op("MatMul", flat, g.weight(WIDTH, WIDTH))))
 
         query = g.op("Transpose", g.op("Squeeze", heads(x), g.ints(3)), perm=[0, 2, 1, 3])
-        keys = g.op("Transpose", g.op("Gather", "memory_keys", at, axis=0), perm=[0, 2, 3, 1])
-        values = g.op("Transpose", g.op("Gather", "memory_values", at, axis=0), perm=[0, 2, 1, 3])
-        weights = g.op("Softmax", g.op("Where", own_places, g.op("MatMul", query, keys), hidden), axis=-1)
+        scores = g.op("MatMul", query, f"memory_keys.{layer}")
+        weights = g.op("Softmax", g.op("Where", own_places, scores, hidden), axis=-1)
         shares.append(g.op("ReduceMean", weights, g.ints(1), keepdims=0))  # [clips, beam, places]
-        attended = g.op("MatMul", weights, values)
+        attended = g.op("MatMul", weights, f"memory_values.{layer}")
         flat = g.op("Reshape", g.op("Transpose", attended, perm=[0, 2, 1, 3]), g.ints(0, 0, WIDTH))
         x = g.op("Tanh", g.op("Add", x, g.op("MatMul", flat, g.weight(WIDTH, WIDTH))))
-    g.op("Concat", *next_keys, output="next_keys", axis=0)
-    g.op("Concat", *next_values, output="next_values", axis=0)
     g.op("Mean", *shares, output="attention")
     g.op("LogSoftmax", g.op("MatMul", x, g.weight(WIDTH, vocabulary)), output="log_probabilities", axis=-1)
-    g.save(path, STEP.inputs, STEP.outputs, **SIZES, vocabulary=vocabulary)
+    step = STEP.of(LAYERS)
+    g.save(path, step.inputs, step.outputs, **SIZES, vocabulary=vocabulary)
 
 
 def write_tiny_bundle(folder: Path, sources: bool = False) -> Path:

@@ -34,8 +34,8 @@ _BUFFER = 1 << 16
 """Bytes that FFmpeg asks for at a time."""
 
 _PLAIN = (b"RIFF", b"RF64", b"FORM")
-"""What WAV and AIFF begin with. In case samples are a disguised DTS, FFmpeg decodes the first 5 MB to find out,
-which takes most of the time of a short recording; the first buffer tells as well."""
+"""What WAV and AIFF begin with. In case samples are a disguised DTS, FFmpeg decodes the first 5 MB to find
+out, which takes most of the time of a short recording; the first buffer tells as well."""
 
 _ALLOWANCE = 1 << 28
 """Bytes that FFmpeg may read on before there is sound (again): it might take hours over a file of nothing."""

@@ -142,11 +142,13 @@ class Bundle:
     def cache(self, clips: Sequence[EncodedClip]) -> Cache[NDArray[np.generic]]:
         """Return the decoder's cache before any word, one row per clip, shorter memories filled up with 0."""
         sizes = self.stepper.sizes
-        empty = np.zeros((sizes["layers"], len(clips), 1, sizes["heads"], 0, sizes["head_dim"]), np.float32)
+        layers, heads, head_dim = sizes["layers"], sizes["heads"], sizes["head_dim"]
+        empty = (np.zeros((len(clips), 1, heads, 0, head_dim), np.float32),) * layers
         places = np.array([clip.places for clip in clips])
         mask = np.arange(places.max()) < places[:, None]  # [clips, places]
-        memory = np.zeros((2, sizes["layers"], *mask.shape, sizes["heads"], sizes["head_dim"]), np.float32)
+        keys = np.zeros((layers, len(clips), heads, head_dim, places.max()), np.float32)
+        values = np.zeros((layers, len(clips), heads, places.max(), head_dim), np.float32)
         for row, clip in enumerate(clips):
-            memory[0, :, row, : clip.places] = clip.keys
-            memory[1, :, row, : clip.places] = clip.values
-        return Cache(empty, empty, memory[0], memory[1], mask)
+            keys[:, row, ..., : clip.places] = clip.keys.transpose(0, 2, 3, 1)
+            values[:, row, :, : clip.places] = clip.values.transpose(0, 2, 1, 3)
+        return Cache(empty, empty, tuple(keys), tuple(values), mask)

@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 CARD = "README.md"
 FILES = ("listen.onnx", "step.onnx", "vocabulary.json")
 """What decides a caption."""
-FORMAT = 2
+FORMAT = 3
 
 _MANIFEST_BYTES = 1 << 20
 """A manifest has a few thousand; more is no manifest, and would be held in memory before that shows."""
@@ -40,7 +40,7 @@ class StoredFile(Frozen):
 class Manifest(Frozen):
     """The contents of manifest.json."""
 
-    format: Literal[2]
+    format: Literal[3]
     name: Annotated[str, Field(min_length=1)]
     version: str
     sample_rate: Annotated[int, Field(ge=1_000, le=1_000_000)]

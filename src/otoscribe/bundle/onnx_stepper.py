@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otoscribe.bundle.bundle import Bundle, EncodedClip
-from otoscribe.bundle.graphs import Cache, reordered
+from otoscribe.bundle.graphs import STEP, Cache, reordered
 from otoscribe.search.stepper import Integers
 from otoscribe.text.vocabulary import START
 
@@ -20,6 +20,7 @@ class OnnxStepper:
     def __init__(self, bundle: Bundle, clips: Sequence[EncodedClip]) -> None:
         self._bundle = bundle
         self._clips = clips
+        self._inputs = [port.name for port in STEP.of(bundle.stepper.sizes["layers"]).inputs]
 
     @property
     def clips(self) -> int:
@@ -39,9 +40,10 @@ class OnnxStepper:
         self, state: State, history: Integers
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], State]:
         """As `step`, and between its two results the attention to the memory, [clips, beam, places]."""
-        found = self._bundle.stepper.run({"history": history, **state._asdict()})
-        after = state._replace(keys=found["next_keys"], values=found["next_values"])
-        return found["log_probabilities"], found["attention"], after
+        inputs = dict(zip(self._inputs, (history, *state.flat()), strict=True))
+        log_probabilities, attention, *after = self._bundle.stepper.run(inputs).values()
+        keys, values = after[: len(after) // 2], after[len(after) // 2 :]
+        return log_probabilities, attention, state._replace(keys=tuple(keys), values=tuple(values))
 
     def reorder(self, state: State, rows: Integers) -> State:
         """Pick rows; see `search.stepper.Stepper`."""

@@ -56,12 +56,15 @@ class Session:
                 f"{path} is not a graph that ONNX Runtime can load: {_first_line(error)}"
             ) from error
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        self.sizes: dict[str, int] = {}
+        """Of the model's own axes, see `graphs.FIXED`."""
+        if (each := next((port.name for port in graph.inputs if port.per_block), None)) is not None:
+            blocks = max(1, sum(node.name.startswith(f"{each}.") for node in inputs))
+            graph, self.sizes["layers"] = graph.of(blocks), blocks
         there = {node.name for node in outputs}
         given = tuple(port for port in graph.outputs if port.name in there or port.name not in graph.optional)
         self.outputs = tuple(port.name for port in given)
         """Names of what it gives, in the graph's order."""
-        self.sizes: dict[str, int] = {}
-        """Of the model's own axes, see `graphs.FIXED`."""
         for kind, ports, nodes in (("inputs", graph.inputs, inputs), ("outputs", given, outputs)):
             _check(path, kind, ports, nodes)
             shapes = {node.name: node.shape for node in nodes}

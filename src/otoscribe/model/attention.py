@@ -99,6 +99,44 @@ class MultiHeadAttention(nn.Module):
         # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
         return self.output(mixed.flatten(end_dim=1).index_select(0, packing.slots))  # type: ignore[no-any-return]
 
+    def attend_newest(self, newest: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend with the newest word of every beam over itself and those before it.
+
+        Args:
+            newest: [clips * beam, query_width].
+            keys: of the words before, [clips, beam, heads, past, head_dim].
+            values: as `keys`.
+
+        Returns:
+            What was attended to, [clips * beam, query_width], and keys and values with the newest word's.
+        """
+        apart = (*keys.shape[:3], 1, self.head_dim)
+        keys = torch.cat([keys, self.key(newest).reshape(apart)], dim=3)
+        values = torch.cat([values, self.value(newest).reshape(apart)], dim=3)
+        weights = (self._scaled(newest).reshape(apart) @ keys.transpose(-2, -1)).softmax(dim=-1)
+        mixed = (weights @ values).reshape(newest.shape[0], self.heads * self.head_dim)
+        return self.output(mixed), keys, values
+
+    def attend_shared(
+        self, queries: Tensor, keys: Tensor, values: Tensor, unheard: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Attend with one query of every beam over the memory that a clip's beams share.
+
+        Args:
+            queries: [clips * beam, query_width].
+            keys: [clips, heads, head_dim, places].
+            values: [clips, heads, places, head_dim].
+            unheard: 0 where a place may be attended to, -inf elsewhere, [clips, 1, 1, places].
+
+        Returns:
+            What was attended to, [clips * beam, query_width], and the weights, [clips, heads, beam, places].
+        """
+        apart = self._scaled(queries).reshape(keys.shape[0], -1, self.heads, self.head_dim)
+        # The beams of a clip share its memory, so here they take the place of time.
+        weights = (apart.transpose(1, 2) @ keys + unheard).softmax(dim=-1)
+        mixed = (weights @ values).transpose(1, 2).reshape(queries.shape[0], self.heads * self.head_dim)
+        return self.output(mixed), weights
+
     def forward(self, queries: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend with queries [clips, time, query_width] over memory [clips, places, memory_width].
 

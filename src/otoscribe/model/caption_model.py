@@ -151,5 +151,5 @@ class CaptionModel(nn.Module):
             in them, [clips, beam, places]; and the cache after the newest word.
         """
         hidden, attention, after = self.decoder.step(self.words.newest(history), cache)
-        logits = self.decoder.logits(hidden, self.words.table)
-        return logits.log_softmax(dim=-1), attention, after
+        logits = self.decoder.logits(hidden.flatten(0, 1), self.words.table)
+        return logits.reshape(*history.shape[:2], -1).log_softmax(dim=-1), attention, after

@@ -6,6 +6,7 @@ around residual connections. With `ff` > 0 a feed-forward layer follows, and the
 `TransformerDecoderLayer(norm_first=False)`.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -171,6 +172,21 @@ class Decoder(nn.Module):
         keys, values = zip(*projected, strict=True)  # each [clips, heads, places, head_dim]
         return torch.stack(keys).transpose(2, 3), torch.stack(values).transpose(2, 3)
 
+    def begin(self, keys: Tensor, values: Tensor, mask: Tensor | None) -> Cache[Tensor]:
+        """Return the cache before any word.
+
+        Args:
+            keys: of the memory, from `memory_cache`.
+            values: as the keys.
+            mask: bool [clips, places], True for real places; None means nothing is padded.
+        """
+        blocks, clips, _, heads, head_dim = keys.shape
+        if mask is None:
+            mask = torch.ones(keys.shape[1:3], dtype=torch.bool, device=keys.device)
+        empty = (keys.new_zeros(clips, 1, heads, 0, head_dim),) * blocks
+        memory_keys = tuple(keys.permute(0, 1, 3, 4, 2).contiguous())
+        return Cache(empty, empty, memory_keys, tuple(values.transpose(2, 3).contiguous()), mask)
+
     def step(self, words: Tensor, cache: Cache[Tensor]) -> tuple[Tensor, Tensor, Cache[Tensor]]:
         """Decode one more word of every beam; the position is the number of words in the cache.
 
@@ -182,27 +198,25 @@ class Decoder(nn.Module):
             Hidden states [clips, beam, d_model]; the shares of the memory's places in them, [clips, beam,
             places], mean over blocks and heads; and the cache after the word.
         """
-        mask = cache.memory_mask[:, None, None, :]  # [clips, heads, beam, places]
-        before, width = cache.keys.shape[4], self.settings.d_model
-        position = sinusoidal_positions(1, width, before, words.device)
-        x = self._enter(words[:, :, None], position)  # [clips, beam, 1, d_model]
+        clips, beam = words.shape[:2]
+        # One row for every beam: products of two matrices run faster than those of stacks of them.
+        position = sinusoidal_positions(1, self.settings.d_model, cache.keys[0].shape[3], words.device)
+        x = self._enter(words.flatten(0, 1), position)  # [clips * beam, d_model]
+        unheard = x.new_zeros(1).masked_fill(~cache.memory_mask[:, None, None, :], -math.inf)
         keys, values, weights = [], [], []
         for layer, block in enumerate(self._blocks()):
-            new_keys, new_values = block.self_attention.keys_values(x)  # [clips, beam, heads, 1, head_dim]
-            keys.append(torch.cat([cache.keys[layer], new_keys], dim=3))
-            values.append(torch.cat([cache.values[layer], new_values], dim=3))
-            attended, _ = block.self_attention.attend(x, keys[-1], values[-1])
+            words_keys, words_values = cache.keys[layer], cache.values[layer]
+            attended, *longer = block.self_attention.attend_newest(x, words_keys, words_values)
             x = block.after_words(x, attended)
-            # The beams of a clip share its memory, so here they take the place of time.
-            memory_keys = cache.memory_keys[layer].transpose(1, 2)  # [clips, heads, places, head_dim]
-            memory_values = cache.memory_values[layer].transpose(1, 2)
-            queries = x.squeeze(2)
-            attended, shares = block.cross_attention.attend(queries, memory_keys, memory_values, mask)
-            x = block.after_memory(queries, attended).unsqueeze(2)
-            weights.append(shares)  # [clips, heads, beam, places]
-        attention = torch.stack(weights).mean(dim=(0, 2))
-        after = cache._replace(keys=torch.stack(keys), values=torch.stack(values))
-        return x.squeeze(2), attention, after
+            memory_keys, memory_values = cache.memory_keys[layer], cache.memory_values[layer]
+            attended, shares = block.cross_attention.attend_shared(x, memory_keys, memory_values, unheard)
+            x = block.after_memory(x, attended)
+            keys.append(longer[0])
+            values.append(longer[1])
+            weights.append(shares.mean(dim=1))  # [clips, beam, places]
+        attention = torch.stack(weights).mean(dim=0)
+        after = cache._replace(keys=tuple(keys), values=tuple(values))
+        return x.reshape(clips, beam, -1), attention, after
 
     def _classifier(self, table: Tensor | None) -> Tensor:
         weight = table if self.settings.tied else self.classifier

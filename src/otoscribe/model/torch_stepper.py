@@ -25,11 +25,7 @@ class TorchStepper:
     def __init__(self, model: CaptionModel, keys: Tensor, values: Tensor, mask: Tensor | None) -> None:
         self.model = model
         self.clips = keys.shape[1]
-        blocks, clips, _, heads, head_dim = keys.shape
-        if mask is None:
-            mask = torch.ones(keys.shape[1:3], dtype=torch.bool, device=keys.device)
-        empty = keys.new_zeros(blocks, clips, 1, heads, 0, head_dim)
-        self._start = Cache(empty, empty, keys, values, mask)
+        self._start = model.decoder.begin(keys, values, mask)
 
     def start(self) -> Cache[Tensor]:
         """Return the state before any word, one row per clip."""
@@ -38,7 +34,7 @@ class TorchStepper:
     def step(self, state: Cache[Tensor], history: Integers) -> tuple[NDArray[np.float32], Cache[Tensor]]:
         """Read the newest word of every row; see `search.stepper.Stepper`."""
         with torch.inference_mode():
-            words = torch.from_numpy(history).to(state.keys.device)
+            words = torch.from_numpy(history).to(state.memory_mask.device)
             log_probabilities, _, after = self.model.step(words, state)
         return log_probabilities.float().cpu().numpy(), after
 

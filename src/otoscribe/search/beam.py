@@ -21,6 +21,12 @@ from otoscribe.text.vocabulary import END, START
 
 State = TypeVar("State")
 
+_GROUPS = 8
+"""Into which the words are divided to find the most probable: with few groups, the bound that their largest
+give lets many pass; with many, finding these takes as long as what they save."""
+_LEAST = -1e30
+"""Below every log-probability but -inf."""
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -85,15 +91,17 @@ def search(stepper: Stepper[State], settings: Search, rules: Sequence[Rule] = ()
     state = stepper.start()
     while True:
         log_probabilities, state = stepper.step(state, live.history)
-        line, row, token, total = _continuations(log_probabilities, live, rules)
-        ended = token == END
-        for at in np.flatnonzero(ended):
-            words = live.history[line[at], row[at], 1:]
-            parts = live.token_log_probabilities[line[at], row[at]]
-            last = float(log_probabilities[line[at], row[at], END])
-            _keep(finished[live.clip[line[at]]], words, parts, last, float(total[at]), settings)
-        slots = live.slots - np.bincount(line[ended], minlength=live.clip.size)
-        line, row, token, total = (values[~ended] for values in (line, row, token, total))
+        end = log_probabilities[..., END].copy()
+        line, row, token, total = _continuations(log_probabilities, end, live, rules)
+        ended, slots = token == END, live.slots
+        if ended.any():
+            for at in np.flatnonzero(ended):
+                words = live.history[line[at], row[at], 1:]
+                parts = live.token_log_probabilities[line[at], row[at]]
+                last = float(end[line[at], row[at]])
+                _keep(finished[live.clip[line[at]]], words, parts, last, float(total[at]), settings)
+            slots = slots - np.bincount(line[ended], minlength=live.clip.size)
+            line, row, token, total = (values[~ended] for values in (line, row, token, total))
 
         going = _going(line, total, live, finished, settings)
         if not going.size:
@@ -116,49 +124,56 @@ def search(stepper: Stepper[State], settings: Search, rules: Sequence[Rule] = ()
 
 
 def _continuations(
-    log_probabilities: Floats, live: _Live, rules: Sequence[Rule]
+    log_probabilities: Floats, end: Floats, live: _Live, rules: Sequence[Rule]
 ) -> tuple[Integers, Integers, Integers, NDArray[np.float64]]:
-    """Return line, row, token and total log-probability of what wins the slots, by line, best first."""
-    total = live.log_probability[..., None] + log_probabilities  # [lines, beam, vocabulary]
-    end = total[..., END].copy()
+    """Apply the rules, and return line, row, token and total log-probability of what wins the slots.
+
+    By line, the best first.
+    """
     for rule in rules:
-        rule.apply(total, live.history)
-    best = total.max(axis=-1)
+        rule.apply(log_probabilities, live.history)
+    size = -(-log_probabilities.shape[-1] // _GROUPS)
+    best = np.maximum.reduceat(log_probabilities, np.arange(0, log_probabilities.shape[-1], size), axis=-1)
+    stuck = best.max(axis=-1) == -inf
     if np.isnan(best).any() or np.isnan(end).any():
         raise BundleError(
             f"The model's log-probabilities after {live.history.shape[-1] - 1} words are not numbers (NaN): "
             f"its weights are damaged. Export or copy the model again."
         )
     # What no word may continue ends: at the maximum, and where the other rules leave nothing.
-    total[..., END] = np.where(best == -inf, end, total[..., END])
-    lines, width, vocabulary = total.shape
-    line, place, value = _largest(total.reshape(lines, width * vocabulary), live.slots)
-    return line, place // vocabulary, place % vocabulary, value
+    log_probabilities[stuck, END] = best[stuck, END // size] = end[stuck]
+    return _largest(log_probabilities, best, live.log_probability, live.slots)
 
 
-def _largest(values: NDArray[np.float64], counts: Integers) -> tuple[Integers, Integers, NDArray[np.float64]]:
-    """Pick each line's `counts` largest values above -inf, ties to the earlier place.
+def _largest(
+    parts: Floats, best: Floats, before: NDArray[np.float64], counts: Integers
+) -> tuple[Integers, Integers, Integers, NDArray[np.float64]]:
+    """Pick each line's `counts` largest sums above -inf, ties to the earlier row, then token.
 
     Args:
-        values: [lines, places].
+        parts: [lines, beam, vocabulary].
+        best: the largest of some groups of the parts that hold them all, [lines, beam, groups].
+        before: what is added to all parts of a row, [lines, beam].
         counts: how many to pick, [lines].
 
     Returns:
-        Line, place and value of each pick, by line, the largest first.
+        Line, row, token and sum of each pick, by line, the largest first.
     """
-    lines, places = values.shape
-    most = min(int(counts.max()), places)
-    # The maxima of any groups are themselves values, so the one ranked `most` is no higher than the value so
-    # ranked. That leaves little to partition; few values pass this bound, and ties at it are settled below.
-    stride = max(1, min(places // most, int(places**0.5)))
-    grouped = values[:, : places // stride * stride].reshape(lines, stride, -1).max(axis=1)
-    bound = np.partition(grouped, -most, axis=1)[:, -most, None]
-    line, place = np.divmod(np.flatnonzero(values >= np.maximum(bound, np.finfo(values.dtype).min)), places)
-    picked = values[line, place]
-    order = np.lexsort((place, -picked, line))
-    line, place, picked = line[order], place[order], picked[order]
-    inside = _ranks(line) < counts[line]
-    return line[inside], place[inside], picked[inside]
+    most, rivals = int(counts.max()), (before[..., None] + best).reshape(len(parts), -1)
+    # The largest of each group are values themselves, so the one ranked `most` is no higher than the value so
+    # ranked. Few values pass this bound, and only these are added and sorted.
+    bound = np.full((len(parts), 1), _LEAST)
+    if most <= rivals.shape[1]:
+        bound = np.maximum(np.partition(rivals, -most, axis=1)[:, -most, None], _LEAST)
+    # A little lower, as float32 rounds; what passes is compared in full. No part is above 0.
+    passing = bound - 1e-6 * (1.0 - bound) - before
+    at = np.flatnonzero(parts >= passing[..., None].astype(parts.dtype))
+    line, row, token = np.unravel_index(at, parts.shape)
+    total = before[line, row] + parts[line, row, token]
+    # `at` rises, and the sort is stable: ties stay in the order of rows and tokens.
+    order = np.lexsort((-total, line))
+    order = order[_ranks(line[order]) < counts[line[order]]]
+    return line[order], row[order], token[order], total[order]
 
 
 def _ranks(line: Integers) -> Integers:
@@ -191,7 +206,8 @@ def _going(
     settings: Search,
 ) -> Integers:
     """Return the lines in which a live hypothesis may still beat a kept one, or fill an empty place."""
-    lines, first = np.unique(line, return_index=True)
+    first = np.flatnonzero(_ranks(line) == 0)
+    lines = line[first]
     # A log-probability only falls as words are added, and no length softens it more than the longest.
     reachable = total[first] / (settings.maximum_words + 1) ** settings.length_normalisation
     kept = [finished[clip] for clip in live.clip[lines]]

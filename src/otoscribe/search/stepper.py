@@ -28,8 +28,8 @@ class Stepper(Protocol[State]):
             history: ids of the words so far, [clips, beam, time], `START` first.
 
         Returns:
-            The next word's log-probabilities, [clips, beam, vocabulary] (natural logarithm, at most 0), and
-            the state after all of `history`.
+            The next word's log-probabilities, [clips, beam, vocabulary] (natural logarithm, at most 0), an
+            array that the search may change; and the state after all of `history`.
         """
 
     def reorder(self, state: State, rows: Integers) -> State:

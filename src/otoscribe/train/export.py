@@ -51,16 +51,16 @@ class Listener(nn.Module):
 
 
 class Step(nn.Module):
-    """step.onnx: `CaptionModel.step` with the cache's fields one by one."""
+    """step.onnx: `CaptionModel.step` with the cache's arrays one by one."""
 
     def __init__(self, model: CaptionModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, history: Tensor, *cache: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, history: Tensor, *cache: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of `graphs.STEP`."""
-        log_probabilities, attention, after = self.model.step(history, Cache(*cache))
-        return log_probabilities, attention, after.keys, after.values
+        log_probabilities, attention, after = self.model.step(history, Cache.from_flat(cache))
+        return log_probabilities, attention, *after.keys, *after.values
 
 
 def export(
@@ -183,18 +183,19 @@ def _listen_graph(encoder: Encoder, model: CaptionModel) -> onnx.ModelProto:
 
 def _step_graph(model: CaptionModel) -> onnx.ModelProto:
     shape = model.decoder.settings
-    sizes = {"layers": shape.blocks, "heads": shape.heads, "head_dim": shape.head_dim}
+    graph = STEP.of(shape.blocks)
+    sizes = {"heads": shape.heads, "head_dim": shape.head_dim}
     sizes |= {"clips": 2, "beam": 3, "time": 6, "past": 5, "places": 7}
     kinds = {"float": torch.float32, "int64": torch.int64, "bool": torch.bool}
     # Ones, so that a place may be attended to; each its own, as one tensor given twice counts as one input.
     example = tuple(
-        torch.ones([sizes[axis] for axis in port.axes], dtype=kinds[port.kind]) for port in STEP.inputs
+        torch.ones([sizes[axis] for axis in port.axes], dtype=kinds[port.kind]) for port in graph.inputs
     )
     dims = dict.fromkeys(("clips", "beam", "places"), Dim.DYNAMIC)
     # Words that look at a few of the last ones may treat short histories in a way of their own; whether the
     # graph is right for every length is what `largest_difference` shows.
     dims |= dict.fromkeys(("time", "past"), Dim.AUTO)
-    return _graph(Step(model), example, STEP, dims)
+    return _graph(Step(model), example, graph, dims)
 
 
 def _graph(
