@@ -62,7 +62,13 @@ def plainly(content: bytes) -> float:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_damage_gives_a_waveform_or_a_sentence(name: str) -> None:
-    @settings(max_examples=_EACH, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=_EACH,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(content=damaged(name))
     def check(content: bytes) -> None:
         try:
