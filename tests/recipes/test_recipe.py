@@ -1,7 +1,7 @@
 """The recipe of the bundled model on toy captions: corpus, lexicon, scenes, channel, training, card."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -501,8 +501,14 @@ def toy_scenes(*more: Example, mix: Mix = MIX, high: float = -6.0) -> Scenes:
 
 
 def captions_of(batches: list[SceneBatch]) -> list[list[str]]:
-    """Read the targets of every batch back."""
-    return [[VOCABULARY.decode(row) for row in batch.groups[0].targets.tolist()] for batch in batches]
+    """Read the captions of every batch back, in the order of its scenes."""
+    return [[text for _, text in sorted(texts_of(batch))] for batch in batches]
+
+
+def texts_of(batch: SceneBatch) -> Iterator[tuple[int, str]]:
+    """Yield every scene's number with its caption."""
+    for scene, tokens in zip(batch.rows.clip_of_row, batch.rows.tokens.tolist(), strict=True):
+        yield scene, VOCABULARY.decode(tokens)
 
 
 def test_an_epoch_has_so_many_captions_of_each_kind_and_all_of_them_in_turn() -> None:
@@ -541,7 +547,7 @@ def same(one: list[SceneBatch], other: list[SceneBatch]) -> bool:
         torch.equal(first, second)
         for a, b in zip(one, other, strict=True)
         for first, second in zip(
-            (*a.evidence, a.groups[0].tokens), (*b.evidence, b.groups[0].tokens), strict=True
+            (*a.evidence, a.rows.tokens), (*b.evidence, b.rows.tokens), strict=True
         )
     )
 
