@@ -546,9 +546,7 @@ def same(one: list[SceneBatch], other: list[SceneBatch]) -> bool:
     return all(
         torch.equal(first, second)
         for a, b in zip(one, other, strict=True)
-        for first, second in zip(
-            (*a.evidence, a.rows.tokens), (*b.evidence, b.rows.tokens), strict=True
-        )
+        for first, second in zip((*a.evidence, a.rows.tokens), (*b.evidence, b.rows.tokens), strict=True)
     )
 
 
