@@ -47,24 +47,6 @@ class MultiHeadAttention(nn.Module):
         """Project [..., places, memory_width] to keys and values, each [..., heads, places, head_dim]."""
         return self._split(self.key(memory)), self._split(self.value(memory))
 
-    def attend(
-        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Attend with queries [..., time, query_width] over projected keys and values.
-
-        Args:
-            queries: [..., time, query_width].
-            keys: [..., heads, places, head_dim].
-            values: as `keys`.
-            mask: bool, broadcastable to [..., heads, time, places]; True where attention is allowed, in
-                every row at least once. None allows all.
-
-        Returns:
-            What was attended to, [..., time, query_width], and the weights, [..., heads, time, places].
-        """
-        mixed, weights = self._mix(self._split(self._scaled(queries)), keys, values, mask)
-        return self.output(mixed), weights
-
     def attend_packed_words(self, words: Tensor, packing: Packing) -> Tensor:
         """Attend with each word of packed captions over itself and those before it, [tokens, query_width]."""
         parts = (self._scaled(words), self.key(words), self.value(words))
@@ -75,7 +57,7 @@ class MultiHeadAttention(nn.Module):
             queries, keys, values = (self._split(part.reshape(*shape, -1)) for part in block)
             time = shape[1]
             earlier = torch.ones(time, time, dtype=torch.bool, device=words.device).tril()
-            mixed.append(self._mix(queries, keys, values, earlier)[0].flatten(end_dim=1))
+            mixed.append(self._mix(queries, keys, values, earlier).flatten(end_dim=1))
         return self.output(torch.cat(mixed))  # type: ignore[no-any-return]
 
     def attend_packed_memory(
@@ -95,7 +77,7 @@ class MultiHeadAttention(nn.Module):
         scaled = self._scaled(words)
         rows = scaled.new_zeros(len(keys) * packing.most, scaled.shape[1])
         rows = rows.index_copy(0, packing.slots, scaled).reshape(len(keys), packing.most, -1)
-        mixed, _ = self._mix(self._split(rows), keys, values, mask)
+        mixed = self._mix(self._split(rows), keys, values, mask)
         # index_select rather than indexing: its gradient is summed in a fixed order on any thread count.
         return self.output(mixed.flatten(end_dim=1).index_select(0, packing.slots))  # type: ignore[no-any-return]
 
@@ -143,22 +125,21 @@ class MultiHeadAttention(nn.Module):
         `mask` is bool [clips, places], True for real places; None means nothing is padded.
         """
         keys, values = self.keys_values(memory)
-        attended, _ = self.attend(queries, keys, values, None if mask is None else mask[:, None, None, :])
-        return attended
+        allowed = None if mask is None else mask[:, None, None, :]
+        mixed = self._mix(self._split(self._scaled(queries)), keys, values, allowed)
+        return self.output(mixed)  # type: ignore[no-any-return]
 
     def _scaled(self, queries: Tensor) -> Tensor:
         return self.query(queries) * self.head_dim**-0.5  # type: ignore[no-any-return]
 
-    def _mix(
-        self, scaled: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the mixture of values for split queries, [..., time, heads * head_dim], and the weights."""
+    def _mix(self, scaled: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the mixture of values for split queries, [..., time, heads * head_dim]."""
         # Written out: the fused kernels gain nothing at these lengths and export only four dimensions.
         scores = scaled @ keys.transpose(-2, -1)  # [..., heads, time, places]
         if mask is not None:
             scores = scores.masked_fill(~mask, -math.inf)
         weights = scores.softmax(dim=-1)
-        return (weights @ values).transpose(-3, -2).flatten(-2), weights
+        return (weights @ values).transpose(-3, -2).flatten(-2)
 
     def _split(self, projected: Tensor) -> Tensor:
         apart = projected.reshape(

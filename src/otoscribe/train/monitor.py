@@ -66,12 +66,12 @@ class Board:
     """
 
     def __init__(self, run: Path, history: Sequence[Epoch]) -> None:
-        # Here and not at the top: it takes half a second, and only training needs it.
+        # Here and not at the top: it takes a while, and only training needs it.
         from tensorboardX import SummaryWriter
 
         folder = run / "tensorboard"
         shutil.rmtree(folder, ignore_errors=True)
-        self._writer = SummaryWriter(str(folder), flush_secs=10)
+        self._writer = SummaryWriter(str(folder))
         for epoch in history:
             self.add(epoch)
 
