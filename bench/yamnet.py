@@ -106,7 +106,7 @@ def sound(samples: int) -> Waveform:
 
 
 def exported(encoder: Encoder, threads: int) -> Session:
-    """Return the encoder alone, exported as a model's listen.onnx is."""
+    """Return the encoder alone, exported as a model's encoder.onnx is."""
 
     class Both(nn.Module):
         def __init__(self) -> None:

@@ -310,15 +310,6 @@ def test_attention_says_when_each_word_was_heard(tmp_path: Path, captioner: Capt
     np.testing.assert_allclose(moved, halves, atol=1e-5)
 
 
-def test_too_long_recordings_fail_alone(
-    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LONGEST_SECONDS", 4)
-    results = list(captioner.caption_many(recordings))
-    assert [isinstance(result, Failure) for result in results] == [index == 3 for index in range(8)]
-    assert "too long" in results[3].message
-
-
 def test_threads_change_nothing(tiny: Path, captioner: Captioner, recordings: list[Path]) -> None:
     assert same(Captioner(tiny, threads=1).caption(recordings[3]), captioner.caption(recordings[3]))
 

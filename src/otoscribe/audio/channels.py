@@ -37,6 +37,17 @@ def checked(channel: Any) -> Channel:
     raise UsageError(f"There is no channel {channel!r}; give a number from 1 on, or 'each'.")
 
 
+def one(channel: Any) -> int | None:
+    """Return a channel, or None for the mean of all.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if (known := checked(channel)) == "each":
+        raise UsageError("Only caption_many and load_each hear each channel; name one by its number.")
+    return known
+
+
 _FEW = 200
 """Samples."""
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from otoscribe.audio import reading
-from otoscribe.audio.channels import Channel, checked
+from otoscribe.audio.channels import Channel, checked, one
 from otoscribe.audio.sources import Recording, name_of
-from otoscribe.audio.waveform import Audio
 from otoscribe.bundle.bundle import Bundle, EncodedClip
 from otoscribe.bundle.manifest import MANIFEST, Manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
 from otoscribe.bundle.session import NO_MEMORY
 from otoscribe.errors import BundleError, OtoscribeError, UsageError
+from otoscribe.listen import hearing
 from otoscribe.listen.batching import Limits, batched
 from otoscribe.listen.grounded import Ground, chance, grounded_search
+from otoscribe.listen.hearing import Sound
 from otoscribe.listen.results import Candidate, Caption, Failure
 from otoscribe.search.beam import Hypothesis
 from otoscribe.search.beam import search as search_captions
@@ -29,9 +29,6 @@ from otoscribe.text.vocabulary import Vocabulary
 
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The model that ships inside the package."""
-
-LONGEST_SECONDS = 1800
-"""A whole recording becomes one caption in one pass, which takes about 1.3 MB per second with YAMNet."""
 
 _CLIPS = 16
 """Recordings decoded together: most of the gain of batching, and the first captions come soon."""
@@ -48,7 +45,7 @@ class _Heard:
     """What was read and waits for its batch."""
 
     file: str | None
-    audio: Audio
+    sound: Sound
     style: str | None
 
 
@@ -103,13 +100,13 @@ class Captioner:
             candidates: how many captions to return, best first.
 
         Raises:
-            AudioError: the recording cannot be read, see `reading.load`, or is longer than `LONGEST_SECONDS`.
+            AudioError: the recording cannot be read, see `reading.load`, or is longer than the model takes.
             UsageError: a channel, style, beam or number of candidates that is not possible, or `recording` is
                 none.
         """
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
-        (heard,) = self._read(recording, channel, style)
+        (heard,) = self._read(recording, one(channel), style)
         return self._captioned(heard, settings)
 
     def caption_waveform(
@@ -130,8 +127,8 @@ class Captioner:
         """
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
-        audio = self._resampled(waveform, sample_rate, channel)
-        return self._captioned(_Heard(None, audio, style), settings)
+        sound = hearing.from_array(self._bundle, waveform, sample_rate, channel)
+        return self._captioned(_Heard(None, sound, style), settings)
 
     def caption_many(
         self,
@@ -192,11 +189,13 @@ class Captioner:
             style: as for `caption`.
 
         Raises:
-            AudioError: the waveform is no such array, empty, holds hardly a number, or is over
-                `LONGEST_SECONDS`.
+            AudioError: the waveform is no such array, empty, holds hardly a number, or is longer than the
+                model takes.
             UsageError: a sample rate, channel or style that is not possible.
         """
-        return self._bundle.listen([self._resampled(waveform, sample_rate, channel).waveform], style)[0]
+        self._bundle.check_style(style)
+        sound = hearing.from_array(self._bundle, waveform, sample_rate, channel)
+        return hearing.encoded(self._bundle, sound, style)
 
     def decode(
         self, clips: Sequence[EncodedClip], search: Search, rules: Sequence[Rule] = ()
@@ -253,15 +252,9 @@ class Captioner:
         attention = attention_to(self._bundle, clip, self._bundle.vocabulary.encode(caption))
         return attention if clip.sources is None else attention @ clip.sources
 
-    def _resampled(self, waveform: ArrayLike, sample_rate: int, channel: int | None) -> Audio:
-        return reading.from_array(waveform, sample_rate, self.manifest.sample_rate, LONGEST_SECONDS, channel)
-
     def _read(self, recording: Recording, channel: Channel, style: str | None) -> list[_Heard]:
-        name, rate = name_of(recording), self.manifest.sample_rate
-        if channel == "each":
-            each = reading.load_each(recording, rate, LONGEST_SECONDS)
-            return [_Heard(name, audio, style) for audio in each]
-        return [_Heard(name, reading.load(recording, rate, LONGEST_SECONDS, channel), style)]
+        name = name_of(recording)
+        return [_Heard(name, sound, style) for sound in hearing.load(self._bundle, recording, channel)]
 
     def _read_or_failed(
         self, recording: Recording, channel: Channel, style: str | None
@@ -270,6 +263,8 @@ class Captioner:
             return self._read(recording, channel, style)
         except UsageError as error:
             return [Failure(f"{recording!r:.60}", str(error))]
+        except BundleError as error:
+            return [_no_caption(name_of(recording), error)]
         except OtoscribeError as error:
             return [Failure(name_of(recording), str(error))]
 
@@ -277,7 +272,7 @@ class Captioner:
         return _told(self.decode([self._encoded(heard)], settings)[0], heard)
 
     def _encoded(self, heard: _Heard) -> EncodedClip:
-        return self._bundle.listen([heard.audio.waveform], heard.style)[0]
+        return hearing.encoded(self._bundle, heard.sound, heard.style)
 
     def _all_captioned(
         self, batch: Sequence[_Heard | Failure], settings: Search
@@ -297,8 +292,7 @@ class Captioner:
         try:
             return self._captioned(heard, settings)
         except BundleError as error:
-            # It speaks of the model, not of what the model was given.
-            return Failure(heard.file, f"{heard.file or 'The recording'} got no caption. {error}")
+            return _no_caption(heard.file, error)
 
     def _search(
         self, clips: Sequence[EncodedClip], settings: Search, rules: Sequence[Rule]
@@ -329,8 +323,13 @@ class Captioner:
 
 
 def _told(caption: Caption, heard: _Heard) -> Caption:
-    return replace(caption, file=heard.file, channel=heard.audio.channel, notes=heard.audio.notes)
+    return replace(caption, file=heard.file, channel=heard.sound.channel, notes=heard.sound.notes)
+
+
+def _no_caption(file: str | None, error: BundleError) -> Failure:
+    # It speaks of the model, not of what the model was given.
+    return Failure(file, f"{file or 'The recording'} got no caption. {error}")
 
 
 def _seconds(entry: _Heard | Failure) -> float:
-    return 0.0 if isinstance(entry, Failure) else entry.audio.seconds
+    return 0.0 if isinstance(entry, Failure) else entry.sound.seconds
