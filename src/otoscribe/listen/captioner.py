@@ -2,9 +2,14 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,10 +21,11 @@ from otoscribe.audio.waveform import Audio
 from otoscribe.bundle.bundle import Bundle, EncodedClip
 from otoscribe.bundle.manifest import MANIFEST, Manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
-from otoscribe.bundle.session import NO_MEMORY
+from otoscribe.bundle.session import NO_MEMORY, cores
 from otoscribe.errors import BundleError, OtoscribeError, UsageError
 from otoscribe.listen.batching import Limits, batched
 from otoscribe.listen.grounded import Ground, chance, grounded_search
+from otoscribe.listen.pool import in_order
 from otoscribe.listen.results import Candidate, Caption, Failure
 from otoscribe.search.beam import Hypothesis
 from otoscribe.search.beam import search as search_captions
@@ -43,13 +49,37 @@ _ROWS = 256
 """Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
 
 
+_AHEAD = 4
+"""Recordings for each thread that are taken before the first of them is decoded, to last while it is."""
+
+_LONG_SECONDS = 60
+"""Longer recordings are listened to one at a time, for the memory that each takes."""
+
+
 @dataclass(frozen=True)
 class _Heard:
-    """What was read and waits for its batch."""
+    """What was read."""
 
     file: str | None
     audio: Audio
     style: str | None
+
+
+@dataclass(frozen=True)
+class _Listened:
+    """What was listened to and waits for its batch."""
+
+    file: str | None
+    channel: int | None
+    notes: tuple[str, ...]
+    clip: EncodedClip
+
+
+_Taken = Callable[[], Sequence[_Heard | Failure]]
+"""Reads a recording, whose channels may be several."""
+
+_Entry = TypeVar("_Entry", _Heard, _Listened)
+_Result = TypeVar("_Result")
 
 
 class Captioner:
@@ -72,6 +102,8 @@ class Captioner:
                 "This copy of otoscribe has no model inside; name one (--model PATH), or install a release."
             )
         self._bundle = Bundle.open(BUNDLED if model is None else model, threads)
+        self._threads = int(threads or cores())
+        self._one_long = Lock()
 
     @property
     def manifest(self) -> Manifest:
@@ -110,7 +142,7 @@ class Captioner:
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
         (heard,) = self._read(recording, channel, style)
-        return self._captioned(heard, settings)
+        return self._captioned(self._listened(heard), settings)
 
     def caption_waveform(
         self,
@@ -131,7 +163,7 @@ class Captioner:
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
         audio = self._resampled(waveform, sample_rate, channel)
-        return self._captioned(_Heard(None, audio, style), settings)
+        return self._captioned(self._listened(_Heard(None, audio, style)), settings)
 
     def caption_many(
         self,
@@ -147,7 +179,9 @@ class Captioner:
         A recording that cannot be captioned gives a `Failure` and does not stop the others.
 
         Args:
-            recordings: as for `caption`.
+            recordings: as for `caption`. They are taken as results are asked for, some ahead: a file that is
+                named by its path stays until its result has come; what is open may be closed when the next
+                one is taken.
             channel: as for `caption`; "each" gives a caption for every channel of a recording.
             style: as for `caption`.
             beam: as for `caption`.
@@ -167,11 +201,8 @@ class Captioner:
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
         limits = Limits(max(1, min(_CLIPS, _ROWS // settings.beam)), _SECONDS, 4 * _CLIPS)
-        read = (
-            entry for recording in recordings for entry in self._read_or_failed(recording, channel, style)
-        )
-        batches = batched(read, _seconds, limits)
-        return (result for batch in batches for result in self._all_captioned(batch, settings))
+        taken = (self._taken(recording, channel, style) for recording in recordings)
+        return self._all(taken, settings, limits)
 
     def listen(
         self,
@@ -273,32 +304,48 @@ class Captioner:
         except OtoscribeError as error:
             return [Failure(name_of(recording), str(error))]
 
-    def _captioned(self, heard: _Heard, settings: Search) -> Caption:
-        return _told(self.decode([self._encoded(heard)], settings)[0], heard)
+    def _taken(self, recording: Recording, channel: Channel, style: str | None) -> _Taken:
+        """Return what reads a recording in whichever thread; what may change or be closed is read at once."""
+        if isinstance(recording, str | bytes | os.PathLike):
+            return partial(self._read_or_failed, recording, channel, style)
+        read = self._read_or_failed(recording, channel, style)
+        return lambda: read
 
-    def _encoded(self, heard: _Heard) -> EncodedClip:
-        return self._bundle.listen([heard.audio.waveform], heard.style)[0]
+    def _listened(self, heard: _Heard) -> _Listened:
+        audio = heard.audio
+        with self._one_long if audio.seconds > _LONG_SECONDS else nullcontext():
+            (clip,) = self._bundle.listen([audio.waveform], heard.style)
+        return _Listened(heard.file, audio.channel, audio.notes, clip)
+
+    def _listened_or_failed(self, taken: _Taken) -> list[_Listened | Failure]:
+        return [
+            entry if isinstance(entry, Failure) else _or_failed(self._listened, entry) for entry in taken()
+        ]
+
+    def _captioned(self, listened: _Listened, settings: Search) -> Caption:
+        return _told(self.decode([listened.clip], settings)[0], listened)
+
+    def _all(
+        self, recordings: Iterable[_Taken], settings: Search, limits: Limits
+    ) -> Iterator[Caption | Failure]:
+        ahead = _AHEAD * self._threads
+        with closing(in_order(self._listened_or_failed, recordings, self._threads, ahead)) as listened:
+            for batch in batched(chain.from_iterable(listened), _seconds, limits):
+                yield from self._all_captioned(batch, settings)
 
     def _all_captioned(
-        self, batch: Sequence[_Heard | Failure], settings: Search
+        self, batch: Sequence[_Listened | Failure], settings: Search
     ) -> Iterator[Caption | Failure]:
-        waiting = [entry for entry in batch if isinstance(entry, _Heard)]
+        waiting = [entry for entry in batch if isinstance(entry, _Listened)]
         results: Iterator[Caption | Failure]
         try:
-            captions = self.decode([self._encoded(heard) for heard in waiting], settings)
+            captions = self.decode([listened.clip for listened in waiting], settings)
             results = map(_told, captions, waiting)
         except BundleError:
             # Alone, each needs less memory, and what fails does not take the others along.
-            results = (self._captioned_or_failed(heard, settings) for heard in waiting)
+            results = (_or_failed(partial(self._captioned, settings=settings), entry) for entry in waiting)
         for entry in batch:
             yield entry if isinstance(entry, Failure) else next(results)
-
-    def _captioned_or_failed(self, heard: _Heard, settings: Search) -> Caption | Failure:
-        try:
-            return self._captioned(heard, settings)
-        except BundleError as error:
-            # It speaks of the model, not of what the model was given.
-            return Failure(heard.file, f"{heard.file or 'The recording'} got no caption. {error}")
 
     def _search(
         self, clips: Sequence[EncodedClip], settings: Search, rules: Sequence[Rule]
@@ -328,9 +375,17 @@ class Captioner:
         )
 
 
-def _told(caption: Caption, heard: _Heard) -> Caption:
-    return replace(caption, file=heard.file, channel=heard.audio.channel, notes=heard.audio.notes)
+def _or_failed(work: Callable[[_Entry], _Result], entry: _Entry) -> _Result | Failure:
+    try:
+        return work(entry)
+    except BundleError as error:
+        # It speaks of the model, not of what the model was given.
+        return Failure(entry.file, f"{entry.file or 'The recording'} got no caption. {error}")
 
 
-def _seconds(entry: _Heard | Failure) -> float:
-    return 0.0 if isinstance(entry, Failure) else entry.audio.seconds
+def _told(caption: Caption, listened: _Listened) -> Caption:
+    return replace(caption, file=listened.file, channel=listened.channel, notes=listened.notes)
+
+
+def _seconds(entry: _Listened | Failure) -> float:
+    return 0.0 if isinstance(entry, Failure) else entry.clip.seconds
