@@ -121,14 +121,14 @@ def test_how_clips_are_grouped_changes_nothing(
     assert sum(sizes) == len(recordings)
 
 
-@pytest.mark.parametrize(("threads", "taken"), [(1, 16), (3, 16 + 4 * 3 - 1)])
+@pytest.mark.parametrize(("threads", "taken"), [(1, 32), (3, 32 + 6 * 3 - 1)])
 def test_results_come_before_later_recordings_are_read(
     tiny: Path, recordings: list[Path], threads: int, taken: int
 ) -> None:
     asked = []
 
     def paths() -> object:
-        for _ in range(5):
+        for _ in range(9):
             for path in recordings:
                 asked.append(path)
                 yield path
@@ -340,7 +340,7 @@ def test_what_cannot_be_decoded_fails_alone(
             assert same(result, expected[index])
 
 
-@pytest.mark.parametrize(("beam", "clips"), [(4, 16), (64, 4), (1000, 1)])
+@pytest.mark.parametrize(("beam", "clips"), [(4, 32), (64, 4), (1000, 1)])
 def test_wide_beams_decode_fewer_clips_together(
     captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, beam: int, clips: int
 ) -> None:
@@ -351,7 +351,7 @@ def test_wide_beams_decode_fewer_clips_together(
         raise BundleError("Enough.")
 
     monkeypatch.setattr(module, "search_captions", counted)
-    list(captioner.caption_many(recordings * 2, beam=beam))
+    list(captioner.caption_many(recordings * 5, beam=beam))
     assert max(sizes) == clips
 
 

@@ -39,7 +39,7 @@ BUNDLED = Path(__file__).parents[1] / "bundled"
 LONGEST_SECONDS = 1800
 """A whole recording becomes one caption in one pass, which takes about 1.3 MB per second with YAMNet."""
 
-_CLIPS = 16
+_CLIPS = 32
 """Recordings decoded together: most of the gain of batching, and the first captions come soon."""
 
 _SECONDS = 600
@@ -49,7 +49,7 @@ _ROWS = 256
 """Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
 
 
-_AHEAD = 4
+_AHEAD = 6
 """Recordings for each thread that are taken before the first of them is decoded, to last while it is."""
 
 _LONG_SECONDS = 60
