@@ -25,7 +25,7 @@ ROOMS = {
     "datasets ": "check",
     "search": "options stepper rules beam",
     "bundle": "graphs manifest session bundle onnx_stepper",
-    "listen": "results batching support grounded hearing captioner",
+    "listen": "results batching pool support grounded hearing captioner",
     "metrics": "tokenizer ngrams bleu rouge cider statistics",
     "metrics.java": "runtime worker answers meteor spice_files spice_worker spice",
     "metrics.fense": "networks fense",

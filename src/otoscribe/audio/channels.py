@@ -114,8 +114,10 @@ def mixed(
                     f"heard by itself, but one of them (channel 1) or their mean can."
                 )
             yield Block(samples, rate)
+        elif channel is None and channels == 1:
+            yield Block(samples, rate)
         elif channel is None:
-            chosen = loudest().get(channels) if channels > 1 else None
+            chosen = loudest().get(channels)
             if chosen is not None:
                 notes.add(f"its channels cancel each other, so that only channel {chosen + 1} is heard")
                 yield Block(samples[:, chosen : chosen + 1], rate)
