@@ -14,9 +14,9 @@ from pydantic import Field
 from otoscribe.audio.waveform import Waveform
 from otoscribe.settings import Frozen
 
-PIECE_SECONDS = 30.0
-"""Of a piece: long enough that what is computed twice, at its ends, is next to nothing; YAMNet needs 1.3 MB a
-second of it."""
+PIECE_SECONDS = 15.0
+"""Of a piece: so long that what is computed twice, at its ends, is little, and so short that memory is used
+again. YAMNet is 1.26 times as fast as in one pass; see docs/decisions/0025-yamnet-speed.md."""
 
 
 class ReceptiveField(Frozen):
