@@ -24,6 +24,7 @@ from otoscribe.cli.export import export
 from otoscribe.cli.get import get
 from otoscribe.cli.score import score
 from otoscribe.cli.store import store
+from otoscribe.cli.study import study
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError, TableWarning
@@ -37,6 +38,7 @@ EXTRAS = {
     "safetensors": ("safetensors", "train"),
     "scipy": ("SciPy", "train"),
     "flatbuffers": ("flatbuffers", "train"),
+    "filelock": ("filelock", "train"),
     "requests": ("requests", "metrics"),
     "py7zr": ("py7zr", "data"),
     "yaml": ("PyYAML", "data"),
@@ -141,6 +143,7 @@ app.command()(export)
 app.command()(get)
 app.add_typer(data, name="data")
 app.add_typer(store, name="store")
+app.add_typer(study, name="study")
 app.command()(encoders)
 
 

@@ -178,9 +178,10 @@ class Material:
     def resolve(self, settings: ExperimentSettings) -> ExperimentSettings:
         """Name data, weights and vectors in the settings; see the function `resolve`."""
         encoder = self.described(settings.model.encoder)
-        return named(
-            settings, encoder, self.fingerprint, resolved(settings.model.words, self.beginning(settings))
-        )
+        words = resolved(settings.model.words, self.beginning(settings))
+        chosen = named(settings, encoder, self.fingerprint, words)
+        self.encoders[chosen.model.encoder.model_dump_json()] = encoder
+        return chosen
 
     def prepare(self, settings: ExperimentSettings) -> Experiment:
         """Gather what a run is trained from; see the function `prepare`.

@@ -1,0 +1,220 @@
+"""`otoscribe study`: many settings, each trained with several seeds: planned, run, and how far that is."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from otoscribe.cli import terminal
+from otoscribe.cli.options import Changes, Device, Features, SkipMissing, TextOrJson, Weights, Words
+
+if TYPE_CHECKING:
+    from otoscribe.study.opened import Study
+    from otoscribe.study.settings import StudySettings
+    from otoscribe.study.work import Outcome
+
+study = typer.Typer(
+    help="Compare many settings, each trained with several seeds.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Chosen = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A TOML file that describes a study, or a preset (paper).")
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AXIS=VALUES",
+        help="Values of an axis to keep, as encoder=yamnet,vggish; any number of times.",
+    ),
+]
+Add = Annotated[
+    list[str] | None,
+    typer.Option(metavar="AXIS=VALUES", help="Values that an axis gets, likewise; it need not be there."),
+]
+Seeds = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Runs of each setting.", show_default="the study's")
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Folder of runs and scores.", show_default="studies/NAME"),
+]
+Form = Annotated[TextOrJson, typer.Option("--format", help="Lines for people, or one JSON object.")]
+RunThreads = Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="Processor threads of each run.")]
+
+
+@study.command()
+def run(
+    chosen: Chosen,
+    only: Only = None,
+    add: Add = None,
+    seeds: Seeds = None,
+    changes: Changes = None,
+    folder: Folder = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, max=1024, help="Runs at once.", show_default="processors / threads of a run"
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do only this share of the runs, as 3/16.")
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what failed.")] = False,
+    weights: Weights = None,
+    words: Words = None,
+    skip_missing: SkipMissing = False,
+    features: Features = Path("features"),
+    device: Device = "cpu",
+    threads: RunThreads = 1,
+) -> None:
+    """Do what is left of a study: train, caption, score; what was interrupted goes on."""
+    # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
+    from otoscribe.study.backends import in_processes
+    from otoscribe.study.runner import Shard, run_study
+    from otoscribe.study.scoring import score_study
+    from otoscribe.study.settings import read_study
+
+    settings = read_study(chosen, only or (), add or (), seeds, changes or ())
+    share = Shard.read(shard) if shard else None
+    opened = _opened(settings, folder, features, weights, words, skip_missing, device, threads)
+    _say_missing(opened)
+    workers = workers or max(1, _cores() // threads)
+    try:
+        with terminal.quiet_libraries(), terminal.Bars(period=1e9) as bars:
+            outcomes = run_study(
+                opened, in_processes(workers), workers, share, retry, _Talk(bars, opened).say, bars.show
+            )
+        with terminal.Bars() as bars:
+            scored = score_study(opened, progress=bars.show)
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on after the last epoch of each run.", file=sys.stderr)
+        raise
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    total = len(opened.runs)
+    print(f"{scored} of {total} runs have a score" + (f": {opened.folder / 'scores.csv'}" if scored else ""))
+    if failed:
+        print(f"{len(failed)} failed; otoscribe study status says why, and --retry tries them again.")
+    if failed or opened.missing:
+        raise typer.Exit(1)
+
+
+@study.command()
+def status(
+    chosen: Chosen,
+    only: Only = None,
+    add: Add = None,
+    seeds: Seeds = None,
+    changes: Changes = None,
+    folder: Folder = None,
+    form: Form = TextOrJson.TEXT,
+    weights: Weights = None,
+    words: Words = None,
+    skip_missing: SkipMissing = False,
+) -> None:
+    """Show how far a study is, and what failed for which reason."""
+    from otoscribe.study.runner import counted
+    from otoscribe.study.settings import read_study
+    from otoscribe.study.state import State, last_line
+
+    settings = read_study(chosen, only or (), add or (), seeds, changes or ())
+    opened = _opened(settings, folder, Path("features"), weights, words, skip_missing, "cpu", 1)
+    states = opened.states()
+    failures = [
+        {**_named(opened, run), "run": str(opened.folder_of(run)), "reason": last_line(opened.folder_of(run))}
+        for run, state in zip(opened.runs, states, strict=True)
+        if state is State.FAILED
+    ]
+    document = {
+        "study": settings.name,
+        "runs": len(states),
+        "states": counted(states),
+        "failures": failures,
+        "missing": _missing(opened),
+    }
+    if form is TextOrJson.JSON:
+        print(json.dumps(document, indent=2))
+        return
+    print(f"{settings.name}: {len(states)} runs")
+    for name, count in counted(states).items():
+        print(f"{count:>6} {name}")
+    for failure in failures:
+        print(terminal.printable(f"failed: {failure['run']}: {failure['reason']}"))
+    _say_missing(opened)
+
+
+def _opened(
+    settings: "StudySettings",
+    folder: Path | None,
+    features: Path,
+    weights: Path | None,
+    words: Path | None,
+    skip_missing: bool,
+    device: str,
+    threads: int,
+) -> "Study":
+    from otoscribe.study.opened import Where, open_study
+    from otoscribe.train.trainer import RuntimeSettings, device_of
+
+    runtime = RuntimeSettings(device=device, threads=threads)
+    device_of(runtime)
+    where = Where(
+        folder=folder or Path("studies") / settings.name,
+        features=features,
+        weights=weights,
+        words=words,
+        skip_missing=skip_missing,
+        runtime=runtime,
+    )
+    with terminal.Bars() as bars:
+        return open_study(settings, where, bars.show)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _named(opened: "Study", run: Any) -> dict[str, Any]:
+    return {**dict(zip(opened.settings.axes, run.labels, strict=True)), "seed": run.seed}
+
+
+def _missing(opened: "Study") -> list[dict[str, Any]]:
+    seeds = opened.settings.seeds
+    return [
+        {
+            "what": missing.what,
+            "settings": len(missing.settings),
+            "runs": seeds * len(missing.settings),
+            "reason": missing.reason,
+            "command": missing.command,
+        }
+        for missing in opened.missing
+    ]
+
+
+def _say_missing(opened: "Study") -> None:
+    for missing in _missing(opened):
+        line = f"not run: {missing['runs']} runs with {missing['what']}. {missing['reason']}"
+        print(terminal.printable(line), file=sys.stderr)
+
+
+class _Talk:
+    """A line for every run on something else than a terminal, and there a bar; a line for every failure."""
+
+    def __init__(self, bars: terminal.Bars, opened: "Study") -> None:
+        self._bars, self._runs = bars, {run.id: run for run in opened.runs}
+        self._axes = opened.settings.axes
+
+    def say(self, outcome: "Outcome", done: int, total: int) -> None:
+        """Tell of a run."""
+        self._bars.show("runs", done, total)
+        if outcome.problem or not sys.stderr.isatty():
+            run = self._runs[outcome.job.run]
+            labels = ", ".join(f"{axis} {label}" for axis, label in zip(self._axes, run.labels, strict=True))
+            what = f"failed: {outcome.problem}" if outcome.problem else outcome.note
+            line = f"{done} of {total}: {run.id}, {labels}, seed {run.seed}: {what}, {outcome.seconds:.1f} s"
+            self._bars.write(f"{terminal.printable(line)}\n")
