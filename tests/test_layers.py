@@ -40,7 +40,7 @@ ROOMS = {
     "train": "shards store settings batches waveforms run coverage history monitor prefixes"
     " trainer embed upkeep experiment evaluate few_bits export",
     "study.metrics": "base",
-    "study": "settings grid known state work opened scores scoring backends runner",
+    "study": "settings grid known state work opened scores scoring backends runner timing plan",
     "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
     " study main",
     " ": "__main__",

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,8 @@ from otoscribe.cli import terminal
 from otoscribe.cli.options import Changes, Device, Features, SkipMissing, TextOrJson, Weights, Words
 
 if TYPE_CHECKING:
-    from otoscribe.study.opened import Study
+    from otoscribe.study.opened import Missing, Study, Where
+    from otoscribe.study.plan import Plan
     from otoscribe.study.settings import StudySettings
     from otoscribe.study.work import Outcome
 
@@ -48,6 +50,40 @@ RunThreads = Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="Pro
 
 
 @study.command()
+def plan(
+    chosen: Chosen,
+    only: Only = None,
+    add: Add = None,
+    seeds: Seeds = None,
+    changes: Changes = None,
+    folder: Folder = None,
+    measure: Annotated[
+        float,
+        typer.Option(metavar="SECONDS", min=0, help="Time to measure training steps for; 0: do not measure."),
+    ] = 30.0,
+    form: Form = TextOrJson.TEXT,
+    weights: Weights = None,
+    words: Words = None,
+    skip_missing: SkipMissing = False,
+    device: Device = "cpu",
+    threads: RunThreads = 1,
+) -> None:
+    """Show what a study will be: its runs, what is missing for them, and how long they take."""
+    from otoscribe.study.plan import plan_study
+    from otoscribe.study.settings import read_study
+
+    settings = read_study(chosen, only or (), add or (), seeds, changes or ())
+    where = _where(settings, folder, Path("features"), weights, words, skip_missing, device, threads)
+    with terminal.quiet_libraries(), terminal.Bars() as bars:
+        found = plan_study(settings, where, measure, bars.show)
+    workers = max(1, _cores() // threads)
+    if form is TextOrJson.JSON:
+        print(json.dumps(_plan_document(settings, found, workers), indent=2))
+    else:
+        print("\n".join(map(terminal.printable, _plan_text(settings, found, workers))))
+
+
+@study.command()
 def run(
     chosen: Chosen,
     only: Only = None,
@@ -76,8 +112,9 @@ def run(
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
     from otoscribe.study.backends import in_processes
     from otoscribe.study.runner import Shard, run_study
-    from otoscribe.study.scoring import score_study
+    from otoscribe.study.scoring import SCORES, score_study
     from otoscribe.study.settings import read_study
+    from otoscribe.study.state import State
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
     share = Shard.read(shard) if shard else None
@@ -86,7 +123,7 @@ def run(
     workers = workers or max(1, _cores() // threads)
     try:
         with terminal.quiet_libraries(), terminal.Bars(period=1e9) as bars:
-            outcomes = run_study(
+            run_study(
                 opened, in_processes(workers), workers, share, retry, _Talk(bars, opened).say, bars.show
             )
         with terminal.Bars() as bars:
@@ -94,11 +131,10 @@ def run(
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on after the last epoch of each run.", file=sys.stderr)
         raise
-    failed = [outcome for outcome in outcomes if outcome.problem]
-    total = len(opened.runs)
-    print(f"{scored} of {total} runs have a score" + (f": {opened.folder / 'scores.csv'}" if scored else ""))
+    total, failed = len(opened.runs), opened.states().count(State.FAILED)
+    print(f"{scored} of {total} runs have a score" + (f": {opened.folder / SCORES}" if scored else ""))
     if failed:
-        print(f"{len(failed)} failed; otoscribe study status says why, and --retry tries them again.")
+        print(f"{failed} failed; otoscribe study status says why, and --retry tries them again.")
     if failed or opened.missing:
         raise typer.Exit(1)
 
@@ -157,12 +193,29 @@ def _opened(
     device: str,
     threads: int,
 ) -> "Study":
-    from otoscribe.study.opened import Where, open_study
+    from otoscribe.study.opened import open_study
+
+    where = _where(settings, folder, features, weights, words, skip_missing, device, threads)
+    with terminal.Bars() as bars:
+        return open_study(settings, where, bars.show)
+
+
+def _where(
+    settings: "StudySettings",
+    folder: Path | None,
+    features: Path,
+    weights: Path | None,
+    words: Path | None,
+    skip_missing: bool,
+    device: str,
+    threads: int,
+) -> "Where":
+    from otoscribe.study.opened import Where
     from otoscribe.train.trainer import RuntimeSettings, device_of
 
     runtime = RuntimeSettings(device=device, threads=threads)
     device_of(runtime)
-    where = Where(
+    return Where(
         folder=folder or Path("studies") / settings.name,
         features=features,
         weights=weights,
@@ -170,8 +223,69 @@ def _opened(
         skip_missing=skip_missing,
         runtime=runtime,
     )
-    with terminal.Bars() as bars:
-        return open_study(settings, where, bars.show)
+
+
+def _plan_document(settings: "StudySettings", plan: "Plan", workers: int) -> dict[str, Any]:
+    from otoscribe.study.runner import counted
+
+    time = plan.time
+    return {
+        "study": settings.name,
+        "axes": {axis: list(values) for axis, values in settings.axes.items()},
+        "settings": plan.settings,
+        "seeds": plan.seeds,
+        "runs": plan.settings * plan.seeds,
+        "states": None if plan.states is None else counted(plan.states),
+        "to_do": plan.left,
+        "missing": [_missing_row(missing, plan.seeds) for missing in plan.missing],
+        "metric": {"name": settings.metric, "lacks": plan.metric},
+        "time": time
+        and {
+            "step_seconds": time.step,
+            "shapes": time.shapes,
+            "shapes_measured": time.measured,
+            "epochs_assumed": time.epochs,
+            "run_seconds": sum(time.seconds) / len(time.seconds),
+            "worker_seconds": sum(time.seconds),
+            "workers": workers,
+            "seconds": sum(time.seconds) / workers,
+        },
+    }
+
+
+def _plan_text(settings: "StudySettings", plan: "Plan", workers: int) -> Iterator[str]:
+    from otoscribe.study.settings import label_of
+
+    runs = plan.settings * plan.seeds
+    yield f"{settings.name}: {plan.settings} settings x {plan.seeds} seeds = {runs} runs"
+    for axis, values in settings.axes.items():
+        yield f"{axis}: {', '.join(map(label_of, values))}"
+    if plan.states is None:
+        yield "done: not known before the data are there"
+    else:
+        yield f"done: {runs - plan.left}, to do: {plan.left}"
+    for missing in plan.missing:
+        row = _missing_row(missing, plan.seeds)
+        yield f"missing for {row['runs']} runs: {row['what']}. {row['reason']}"
+    if plan.metric:
+        yield f"missing for scores: {settings.metric}. {plan.metric}"
+    if plan.time:
+        time = plan.time
+        total = sum(time.seconds)
+        yield (
+            f"time: {time.step:.3g} s a training step (measured: {time.measured} of {time.shapes} shapes of "
+            f"model, on data of {plan.sizes.pairs} pairs), {time.epochs:.3g} epochs a run assumed: "
+            f"{_duration(total / plan.left)} a run, {_duration(total)} in all, "
+            f"{_duration(total / workers)} with {workers} workers that do not slow each other down; encoding "
+            "recordings and captions comes on top"
+        )
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
 
 
 def _cores() -> int:
@@ -183,17 +297,17 @@ def _named(opened: "Study", run: Any) -> dict[str, Any]:
 
 
 def _missing(opened: "Study") -> list[dict[str, Any]]:
-    seeds = opened.settings.seeds
-    return [
-        {
-            "what": missing.what,
-            "settings": len(missing.settings),
-            "runs": seeds * len(missing.settings),
-            "reason": missing.reason,
-            "command": missing.command,
-        }
-        for missing in opened.missing
-    ]
+    return [_missing_row(missing, opened.settings.seeds) for missing in opened.missing]
+
+
+def _missing_row(missing: "Missing", seeds: int) -> dict[str, Any]:
+    return {
+        "what": missing.what,
+        "settings": len(missing.settings),
+        "runs": seeds * len(missing.settings),
+        "reason": missing.reason,
+        "command": missing.command,
+    }
 
 
 def _say_missing(opened: "Study") -> None:

@@ -1,12 +1,12 @@
 """A study and the files it needs → all its runs by id, and what is missing for those that cannot be done."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from otoscribe.datasets.corpora.base import read_source
 from otoscribe.datasets.folder import CaptionedClip
@@ -24,6 +24,8 @@ from otoscribe.study.work import Shared
 from otoscribe.train.experiment import Material, Places, named
 from otoscribe.train.settings import ExperimentSettings
 from otoscribe.train.trainer import RuntimeSettings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,7 @@ def open_study(settings: StudySettings, where: Where, progress: Progress | None 
     grid = settings_of(settings)
     data = settings.data
     sources = [_absolute(Path(source)) for source in (data.training, data.validation, data.evaluation)]
-    places = Places(
-        training=sources[0],
-        validation=sources[1],
-        weights=where.weights and where.weights.absolute(),
-        features=where.features.absolute(),
-        skip_missing=where.skip_missing,
-        words=where.words and where.words.absolute(),
-    )
+    places = _places(where, sources[0], sources[1])
     known = Known(where.folder / "known.json")
     listed = [read_source(source) for source in sources]
     training, validation, evaluation = (one.clips(where.skip_missing) for one in listed)
@@ -151,6 +146,26 @@ def open_study(settings: StudySettings, where: Where, progress: Progress | None 
     return Study(settings, where.folder, runs, list(resolver.missing.values()), shared, references)
 
 
+def missing_of(grid: Sequence[Setting], where: Where) -> list[Missing]:
+    """Return which encoders' and words' files are not there, without any data."""
+    material = Material((), (), _places(where, Path(), Path()), device=where.runtime.device)
+    resolver = _Resolver(material, Known(where.folder / "known.json"))
+    for setting in grid:
+        resolver.has_all(setting)
+    return list(resolver.missing.values())
+
+
+def _places(where: Where, training: Path, validation: Path) -> Places:
+    return Places(
+        training=training,
+        validation=validation,
+        weights=where.weights and where.weights.absolute(),
+        features=where.features.absolute(),
+        skip_missing=where.skip_missing,
+        words=where.words and where.words.absolute(),
+    )
+
+
 def _absolute(source: Path) -> Path:
     """Let a path mean the same in any process, and a data set's name what it is."""
     return source.absolute() if source.exists() else source
@@ -177,8 +192,8 @@ class _Resolver:
     def runs_of(self, setting: Setting, study: StudySettings) -> Iterator[Run]:
         """Yield the runs of a setting; none if something is missing, which is then noted."""
         chosen = setting.experiment
-        encoder = self._needed(f"encoder {chosen.model.encoder.name}", setting, chosen.model.encoder)
-        words = self._needed(f"words {chosen.model.words.name}", setting, chosen.model.words)
+        encoder = self._needed(setting, chosen.model.encoder, self._encoder)
+        words = self._needed(setting, chosen.model.words, self._words)
         if encoder is None or words is None:
             return
         whole = named(chosen, encoder, self._material.fingerprint, words)
@@ -193,11 +208,25 @@ class _Resolver:
                 f"{group} {chosen.training.minimum_count}", made_up,
             )  # fmt: skip
 
-    def _needed(self, what: str, setting: Setting, part: EncoderSettings | WordSettings) -> Any:
+    def has_all(self, setting: Setting) -> bool:
+        """Tell whether the files of a setting are there; what is missing is noted."""
+        model = setting.experiment.model
+        found = (
+            self._needed(setting, model.encoder, self._encoder),
+            self._needed(setting, model.words, self._files),
+        )
+        return None not in found
+
+    def _needed(
+        self,
+        setting: Setting,
+        part: EncoderSettings | WordSettings,
+        find: Callable[[ExperimentSettings], T],
+    ) -> T | None:
         """Return what the files of an encoder or of words decide; None: they are not there."""
+        what = f"{'encoder' if isinstance(part, EncoderSettings) else 'words'} {part.name}"
         key = f"{part.model_dump_json()} {setting.experiment.training.minimum_count}"
         if key not in self._found:
-            find = self._encoder if isinstance(part, EncoderSettings) else self._words
             try:
                 self._found[key] = find(setting.experiment)
             except TableError:
@@ -207,7 +236,8 @@ class _Resolver:
                 self.missing.setdefault(what, Missing(what, str(error)))
         if self._found[key] is None:
             self.missing[what].settings.append(setting.labels)
-        return self._found[key]
+        found: T | None = self._found[key]
+        return found
 
     def _encoder(self, settings: ExperimentSettings) -> Mapping[str, Any]:
         chosen = settings.model.encoder
@@ -230,7 +260,7 @@ class _Resolver:
 
     def _words(self, settings: ExperimentSettings) -> WordSettings:
         chosen = settings.model.words
-        spec = WORDS[chosen.name].spec
+        files = self._files(settings)
         if not isinstance(chosen, PublishedSettings):
             return chosen
 
@@ -239,13 +269,17 @@ class _Resolver:
             assert isinstance(whole, PublishedSettings)
             return [whole.width, whole.weights]
 
-        if spec is None or ":" in chosen.name:
+        if not files or ":" in chosen.name:
             width, weights = find()
         else:
-            files = found_files(spec, self._material.places.words)
             vocabulary = sha256(self._material.vocabulary(settings).to_json().encode()).hexdigest()
             width, weights = self._known.get(f"words {chosen.model_dump_json()} {vocabulary}", files, find)
         return chosen.model_copy(update={"width": width, "weights": weights})
+
+    def _files(self, settings: ExperimentSettings) -> tuple[Path, ...]:
+        """Return the files of words; none of those that need none."""
+        spec = WORDS[settings.model.words.name].spec
+        return () if spec is None else found_files(spec, self._material.places.words)
 
 
 def _seeded(settings: ExperimentSettings, seed: int) -> ExperimentSettings:

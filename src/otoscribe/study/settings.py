@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from otoscribe.errors import SettingsError, UsageError, unknown_name
 from otoscribe.metrics.evaluation import METRICS
@@ -26,6 +26,9 @@ SHORT = {
     "tuned": "model.words.tuned",
 }
 """Axes with a short name, and the setting that each sets."""
+
+SEED = "training.seed"
+"""Set by `seeds`, and by no axis."""
 
 Value = bool | int | float | str
 Values = Annotated[tuple[Value, ...], Field(min_length=1)]
@@ -76,15 +79,6 @@ class StudySettings(Frozen):
     """KEY=VALUE, set in all runs before what the axes set; see `read_settings`."""
     made_up: bool = False
     """Whether recordings, captions or vectors are invented, so that no score means anything."""
-
-    @field_validator("axes")
-    @classmethod
-    def _distinct(cls, axes: dict[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
-        for axis, values in axes.items():
-            labels = [label_of(value) for value in values]
-            if len(set(labels)) < len(labels):
-                raise ValueError(f"the axis {axis} has a value twice: {', '.join(labels)}")
-        return axes
 
 
 def key_of(axis: str) -> str:
@@ -149,7 +143,7 @@ def read_study(
             raise unknown_name("axis", axis, axes)
         axes[axis] = _kept(axis, axes[axis], kept)
     update: dict[str, Any] = {
-        "axes": StudySettings._distinct(axes),
+        "axes": axes,
         "base": study.base if study.base in presets() else _beside(path, study.base),
         "data": Splits(**{split: _beside(path, source) for split, source in study.data}),
         "seeds": study.seeds if seeds is None else seeds,
@@ -213,7 +207,12 @@ def _is_number(*values: Value) -> bool:
 def _check(study: StudySettings) -> None:
     if study.metric not in METRICS and study.metric not in OWN and ":" not in study.metric:
         raise unknown_name("metric", study.metric, [*METRICS, *OWN])
-    for axis in study.axes:
+    for axis, values in study.axes.items():
+        labels = [label_of(value) for value in values]
+        if len(set(labels)) < len(labels):
+            raise SettingsError(f"The axis {axis} has a value twice: {', '.join(labels)}.")
+        if axis in ("seed", SEED):
+            raise SettingsError("The seed is no axis. Say how many there are: seeds = 10, or --seeds 10.")
         if axis not in SHORT and "." not in axis:
             raise UsageError(
                 f"{unknown_name('axis with a short name', axis, SHORT)} Or name the key of a setting, such "

@@ -139,7 +139,7 @@ class _Shop:
     def _run(self, job: Job, run: Path) -> Outcome:
         state = state_of(run, self.shared.captioned)
         if state is State.CAPTIONED:
-            return Outcome(job, state)
+            return Outcome(job, state, note="done by another runner")
         if state is State.FAILED and not job.retry:
             return Outcome(job, state, last_line(run))
         for leftover in run.glob(".*"):  # of a process that was killed while it wrote
