@@ -82,7 +82,7 @@ class Timed(NamedTuple):
     measured: int
     """How many of them were measured; the others are guessed to be as fast as those of the same adapter."""
     epochs: float
-    """Assumed of a run."""
+    """Assumed of a run, the mean over settings."""
 
 
 def timed(
@@ -121,15 +121,13 @@ def timed(
 
     taken = [of(shape) for shape in chosen]
     assumed = EPOCHS if epochs is None else epochs
+    counts = [min(assumed, one.training.maximum_epochs) for one in settings]
     seconds = [
         # The way forward is a third of a step.
-        step
-        * min(assumed, one.training.maximum_epochs)
-        * (sizes.pairs + sizes.validation_pairs / 3)
-        / min(one.training.batch_pairs, sizes.pairs)
-        for step, one in zip(taken, settings, strict=True)
+        step * count * (sizes.pairs + sizes.validation_pairs / 3) / min(one.training.batch_pairs, sizes.pairs)
+        for step, count, one in zip(taken, counts, settings, strict=True)
     ]
-    return Timed(seconds, mean(taken), len(shapes), len(steps), assumed)
+    return Timed(seconds, mean(taken), len(shapes), len(steps), mean(counts))
 
 
 def _shape(settings: ExperimentSettings) -> ExperimentSettings:
