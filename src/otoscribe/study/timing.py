@@ -169,7 +169,7 @@ def _step(settings: ExperimentSettings, sizes: Sizes, runtime: RuntimeSettings) 
     training = settings.training.model_copy(update={"batch_pairs": pairs})
     settings = settings.model_copy(update={"training": training})
     experiment = Experiment(settings, vocabulary, split(STEPS * -(-pairs // of_clip)), split(1))
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+    with tempfile.TemporaryDirectory() as folder:
         train(experiment, Path(folder), runtime, progress=tick)
     return min(later - earlier for earlier, later in pairwise(moments))
 
