@@ -39,8 +39,9 @@ ROOMS = {
     "model ": "contract cross_entropy decoder caption_model torch_stepper",
     "train": "shards store settings batches waveforms run coverage history monitor prefixes"
     " trainer embed upkeep experiment evaluate few_bits export",
+    "study": "scores statistics published figures findings wording page sections report",
     "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
-    " main",
+    " study main",
     " ": "__main__",
 }
 STAGES = [
@@ -52,7 +53,7 @@ STAGES = [
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
     *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim", "tokenizers"),
-    "transformers",
+    *("transformers", "matplotlib", "jinja2"),
     *("otoscribe.model", "otoscribe.train"),
 )
 
