@@ -184,6 +184,8 @@ def test_made_up_weights_are_marked_wherever_they_are(tmp_path: Path) -> None:
         assert not any(
             "made-up" in cell for row in rows if "encoder yamnet" in row or "yamnet" in row for cell in row
         )
+    coloured = sum(attributes.get("class") == "made-up" for tag, attributes in page.attributes if tag == "tr")
+    assert coloured == 1 + 5 + 1 + 66  # best of its encoder; tests of word embeddings and of vggish; settings
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert markdown.index("> **Not a result:") < 100
     for line in markdown.splitlines():
@@ -275,6 +277,7 @@ def test_odd_names_stay_what_they_are(tmp_path: Path) -> None:
     assert html.count("<script") == 1
     page = Reading(html)
     assert page.text.count(title) == 2
+    assert "a | b `c` *d* $x_1$ & <…" in page.text  # in a figure
     assert {
         row[1] for caption, rows in page.tables.items() if caption.startswith("All") for row in rows[1:]
     } == set(odd)
