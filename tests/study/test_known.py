@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from otoscribe.errors import AudioError
-from otoscribe.study.known import Known
+from otoscribe.study.engine.known import Known
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from otoscribe.cli.main import app
-from otoscribe.study import timing
-from otoscribe.study.grid import settings_of
-from otoscribe.study.settings import read_study
-from otoscribe.study.timing import CLOTHO, EPOCHS, timed
+from otoscribe.study.engine import timing
+from otoscribe.study.engine.grid import settings_of
+from otoscribe.study.engine.settings import read_study
+from otoscribe.study.engine.timing import CLOTHO, EPOCHS, timed
 from otoscribe.train.trainer import RuntimeSettings
-from support.tiny_study import STUDY, write_study
+from support.tiny_study import write_study
 
 
 @pytest.fixture

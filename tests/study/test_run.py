@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 from otoscribe.cli.main import app
 from otoscribe.model.encoders import base
 from otoscribe.settings import run_id
-from otoscribe.study import work
-from otoscribe.study.opened import Where, open_study
-from otoscribe.study.runner import Shard
+from otoscribe.study.engine import work
+from otoscribe.study.engine.opened import Where, open_study
+from otoscribe.study.engine.runner import Shard
+from otoscribe.study.engine.settings import read_study
+from otoscribe.study.engine.state import State, lock_of
 from otoscribe.study.scores import read_scores
-from otoscribe.study.settings import read_study
-from otoscribe.study.state import State, lock_of
 from otoscribe.train import experiment, trainer
 from otoscribe.train.experiment import Places, prepare
 from otoscribe.train.run import load_run

@@ -20,7 +20,7 @@ import torch._dynamo  # noqa: F401
 
 from otoscribe import files
 from otoscribe.cli.main import main
-from otoscribe.study import backends, runner, scoring  # noqa: F401
+from otoscribe.study.engine import backends, runner, scoring  # noqa: F401
 from otoscribe.train import run
 
 ARGUMENTS = ["study", "run", "study.toml", "--workers", "1"]

@@ -43,6 +43,8 @@ EXTRAS = {
     "py7zr": ("py7zr", "data"),
     "yaml": ("PyYAML", "data"),
     "transformers": ("transformers", "transformers"),
+    "matplotlib": ("Matplotlib", "study"),
+    "jinja2": ("Jinja2", "study"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
 
@@ -73,6 +75,8 @@ class Commands(TyperGroup):
             if module not in EXTRAS:
                 raise
             name, extra = EXTRAS[module]
+            if module == "scipy" and ctx.invoked_subcommand == "study":
+                extra = "study"
             print(
                 f"otoscribe {ctx.invoked_subcommand} needs {name}: pip install 'otoscribe[{extra}]'",
                 file=sys.stderr,

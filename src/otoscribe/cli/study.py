@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +12,22 @@ import typer
 
 from otoscribe.cli import terminal
 from otoscribe.cli.options import Changes, Device, Features, SkipMissing, TextOrJson, Weights, Words
+from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
-    from otoscribe.study.opened import Missing, Study, Where
-    from otoscribe.study.plan import Plan
-    from otoscribe.study.settings import StudySettings
-    from otoscribe.study.work import Outcome
+    from otoscribe.study.engine.opened import Missing, Study, Where
+    from otoscribe.study.engine.plan import Plan
+    from otoscribe.study.engine.settings import StudySettings
+    from otoscribe.study.engine.work import Outcome
+    from otoscribe.study.statistics import Comparison
 
 study = typer.Typer(
     help="Compare many settings, each trained with several seeds.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+CLAIM = re.compile(r"(?P<axis>[^:]+):(?P<higher>[^>]+)>(?P<lower>[^/]+)(/(?P<within>.+))?")
 
 Chosen = Annotated[
     str, typer.Argument(metavar="STUDY", help="A TOML file that describes a study, or a preset (paper).")
@@ -69,8 +74,8 @@ def plan(
     threads: RunThreads = 1,
 ) -> None:
     """Show what a study will be: its runs, what is missing for them, and how long they take."""
-    from otoscribe.study.plan import plan_study
-    from otoscribe.study.settings import read_study
+    from otoscribe.study.engine.plan import plan_study
+    from otoscribe.study.engine.settings import read_study
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
     where = _where(settings, folder, Path("features"), weights, words, skip_missing, device, threads)
@@ -110,11 +115,11 @@ def run(
 ) -> None:
     """Do what is left of a study: train, caption, score; what was interrupted goes on."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
-    from otoscribe.study.backends import in_processes
-    from otoscribe.study.runner import Shard, run_study
-    from otoscribe.study.scoring import SCORES, score_study
-    from otoscribe.study.settings import read_study
-    from otoscribe.study.state import State
+    from otoscribe.study.engine.backends import in_processes
+    from otoscribe.study.engine.runner import Shard, run_study
+    from otoscribe.study.engine.scoring import SCORES, score_study
+    from otoscribe.study.engine.settings import read_study
+    from otoscribe.study.engine.state import State
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
     share = Shard.read(shard) if shard else None
@@ -140,6 +145,53 @@ def run(
 
 
 @study.command()
+def report(
+    scores: Annotated[
+        Path,
+        typer.Option(
+            metavar="CSV", help="Scores from anywhere: a column for each axis, then seed, then the metric."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write the report into.")
+    ],
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the metric.", show_default="the last one"),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS:HIGHER>LOWER/WITHIN",
+            help="Claim to test within each value of another axis, or without /WITHIN over all; "
+            "any number of times.",
+            show_default="tuned > fixed within words, overlap > none within encoder",
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "A study of audio captioning",
+    form: Annotated[
+        TextOrJson, typer.Option("--format", help="Lines for people, or one JSON object.")
+    ] = TextOrJson.TEXT,
+) -> None:
+    """Write what scores say: best settings, tests, figures and tables."""
+    # Here and not at the top: `otoscribe --help` need not wait for numpy, nor need the extra.
+    from otoscribe.study.findings import Findings, Report
+    from otoscribe.study.report import write_report
+    from otoscribe.study.scores import read_scores
+    from otoscribe.study.sections import text_of
+
+    table = read_scores(scores, metric)
+    claims = None if compare is None else tuple(map(_comparison, compare))
+    findings = Findings(Report(table, title, comparisons=claims))
+    write_report(findings, output)
+    if form is TextOrJson.JSON:
+        print(json.dumps(findings.as_json(), indent=2))
+    else:
+        for line in [*text_of(findings), f"report: {output / 'report.html'}"]:
+            print(terminal.printable(line))
+
+
+@study.command()
 def status(
     chosen: Chosen,
     only: Only = None,
@@ -153,9 +205,9 @@ def status(
     skip_missing: SkipMissing = False,
 ) -> None:
     """Show how far a study is, and what failed for which reason."""
-    from otoscribe.study.runner import counted
-    from otoscribe.study.settings import read_study
-    from otoscribe.study.state import State, last_line
+    from otoscribe.study.engine.runner import counted
+    from otoscribe.study.engine.settings import read_study
+    from otoscribe.study.engine.state import State, last_line
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
     opened = _opened(settings, folder, Path("features"), weights, words, skip_missing, "cpu", 1)
@@ -193,7 +245,7 @@ def _opened(
     device: str,
     threads: int,
 ) -> "Study":
-    from otoscribe.study.opened import open_study
+    from otoscribe.study.engine.opened import open_study
 
     where = _where(settings, folder, features, weights, words, skip_missing, device, threads)
     with terminal.Bars() as bars:
@@ -210,7 +262,7 @@ def _where(
     device: str,
     threads: int,
 ) -> "Where":
-    from otoscribe.study.opened import Where
+    from otoscribe.study.engine.opened import Where
     from otoscribe.train.trainer import RuntimeSettings, device_of
 
     runtime = RuntimeSettings(device=device, threads=threads)
@@ -226,7 +278,7 @@ def _where(
 
 
 def _plan_document(settings: "StudySettings", plan: "Plan", workers: int) -> dict[str, Any]:
-    from otoscribe.study.runner import counted
+    from otoscribe.study.engine.runner import counted
 
     time = plan.time
     return {
@@ -254,7 +306,7 @@ def _plan_document(settings: "StudySettings", plan: "Plan", workers: int) -> dic
 
 
 def _plan_text(settings: "StudySettings", plan: "Plan", workers: int) -> Iterator[str]:
-    from otoscribe.study.settings import label_of
+    from otoscribe.study.engine.settings import label_of
 
     runs = plan.settings * plan.seeds
     yield f"{settings.name}: {plan.settings} settings x {plan.seeds} seeds = {runs} runs"
@@ -332,3 +384,16 @@ class _Talk:
             what = f"failed: {outcome.problem}" if outcome.problem else outcome.note
             line = f"{done} of {total}: {run.id}, {labels}, seed {run.seed}: {what}, {outcome.seconds:.1f} s"
             self._bars.write(f"{terminal.printable(line)}\n")
+
+
+def _comparison(text: str) -> "Comparison":
+    from otoscribe.study.statistics import Comparison
+
+    claim = CLAIM.fullmatch(text)
+    if not claim:
+        raise UsageError(
+            f"--compare {text!r} is no claim; write AXIS:HIGHER>LOWER or AXIS:HIGHER>LOWER/WITHIN, in "
+            "quotes, such as 'adapter:mlp>identity/encoder'."
+        )
+    parts = {name: part and part.strip() for name, part in claim.groupdict().items()}
+    return Comparison(**parts)

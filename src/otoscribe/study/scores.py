@@ -42,8 +42,8 @@ class ScoreTable:
     """All scores of a study.
 
     Raises:
-        TableError: there is no score or no axis, axes have the same name, a setting has not one value for each
-            axis, a value is not finite, or a setting has the same seed twice.
+        TableError: there is no score or no axis, axes have the same name, a setting has not one value for
+            each axis, a value is not finite, or a setting has the same seed twice.
     """
 
     axes: tuple[str, ...]
@@ -113,7 +113,7 @@ def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
 
     Args:
         path: a CSV in UTF-8.
-        metric: the column to read of those behind `seed`; without, the last of them. A column `made_up` is none.
+        metric: the column to read of those behind `seed`; without, the last of them but `made_up`.
 
     Raises:
         TableError: the file cannot be read, lacks a column or a value, has a value that is no number, or is
@@ -123,8 +123,8 @@ def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
     line, columns = next(rows, (1, []))
     if SEED not in columns:
         raise TableError(
-            f"{path} has the columns {', '.join(columns) or '(none)'}; it needs a column for each axis, then {SEED}, "
-            f"then the metric, such as encoder,adapter,{SEED},spider."
+            f"{path} has the columns {', '.join(columns) or '(none)'}; it needs a column for each axis, "
+            f"then {SEED}, then the metric, such as encoder,adapter,{SEED},spider."
         )
     at = columns.index(SEED)
     metrics = [name for name in columns[at + 1 :] if name != MADE_UP]

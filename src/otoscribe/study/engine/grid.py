@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from otoscribe.errors import SettingsError
 from otoscribe.settings import run_id
-from otoscribe.study.settings import Rule, StudySettings, Value, key_of, label_of
+from otoscribe.study.engine.settings import Rule, StudySettings, Value, key_of, label_of
 from otoscribe.train.settings import ExperimentSettings, read_settings
 
 

@@ -17,10 +17,10 @@ from otoscribe.metrics.java.spice_files import SpiceFiles
 from otoscribe.metrics.scorer import Scorer
 from otoscribe.progress import Progress
 from otoscribe.registry import guarded
+from otoscribe.study.engine.opened import Run, Study
+from otoscribe.study.engine.state import State, keep_score, kept_score, read_captions
 from otoscribe.study.metrics.base import OWN
-from otoscribe.study.opened import Run, Study
 from otoscribe.study.scores import Score, ScoreTable
-from otoscribe.study.state import State, keep_score, kept_score, read_captions
 
 SCORES = "scores.csv"
 """The table in a study's folder."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from otoscribe.errors import UsageError
 from otoscribe.model.words.base import WORDS
-from otoscribe.study.backends import Backend
-from otoscribe.study.opened import Run, Study
-from otoscribe.study.state import State
-from otoscribe.study.work import Job, Outcome
+from otoscribe.study.engine.backends import Backend
+from otoscribe.study.engine.opened import Run, Study
+from otoscribe.study.engine.state import State
+from otoscribe.study.engine.work import Job, Outcome
 from otoscribe.train.embed import kept_features
 
 

@@ -8,12 +8,12 @@ from statistics import mean
 from otoscribe.datasets.corpora.base import read_clips
 from otoscribe.errors import RunError, TableError
 from otoscribe.progress import Progress
-from otoscribe.study.grid import Setting, settings_of
-from otoscribe.study.opened import Missing, Study, Where, missing_of, open_study
-from otoscribe.study.scoring import lacking_for
-from otoscribe.study.settings import StudySettings
-from otoscribe.study.state import State
-from otoscribe.study.timing import CLOTHO, Sizes, Timed, sizes_of, timed
+from otoscribe.study.engine.grid import Setting, settings_of
+from otoscribe.study.engine.opened import Missing, Study, Where, missing_of, open_study
+from otoscribe.study.engine.scoring import lacking_for
+from otoscribe.study.engine.settings import StudySettings
+from otoscribe.study.engine.state import State
+from otoscribe.study.engine.timing import CLOTHO, Sizes, Timed, sizes_of, timed
 from otoscribe.train.history import read_log
 
 

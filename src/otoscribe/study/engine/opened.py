@@ -16,11 +16,11 @@ from otoscribe.model.vectors.published import found_files
 from otoscribe.model.words.base import WORDS, PublishedSettings, WordSettings, resolved
 from otoscribe.progress import Progress
 from otoscribe.settings import run_id
-from otoscribe.study.grid import Setting, settings_of
-from otoscribe.study.known import Known
-from otoscribe.study.settings import StudySettings
-from otoscribe.study.state import State, state_of
-from otoscribe.study.work import Shared
+from otoscribe.study.engine.grid import Setting, settings_of
+from otoscribe.study.engine.known import Known
+from otoscribe.study.engine.settings import StudySettings
+from otoscribe.study.engine.state import State, state_of
+from otoscribe.study.engine.work import Shared
 from otoscribe.train.experiment import Material, Places, named
 from otoscribe.train.settings import ExperimentSettings
 from otoscribe.train.trainer import RuntimeSettings

@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 
 from otoscribe.errors import RunError
-from otoscribe.study.work import Job, Outcome, Shared, work
+from otoscribe.study.engine.work import Job, Outcome, Shared, work
 
 Backend = Callable[[Sequence[Job], Shared], Iterator[Outcome]]
 """Does jobs, in about their order, and yields what came of each as soon as it is known."""

@@ -20,7 +20,7 @@ from otoscribe.errors import RunError
 from otoscribe.files import write_text
 from otoscribe.search.options import Search
 from otoscribe.settings import run_id
-from otoscribe.study.state import State, last_line, lock_of, state_of, write_captions
+from otoscribe.study.engine.state import State, last_line, lock_of, state_of, write_captions
 from otoscribe.train.evaluate import captions_of
 from otoscribe.train.experiment import Material, Places
 from otoscribe.train.run import load_model
