@@ -41,7 +41,7 @@ ROOMS = {
     " trainer embed upkeep experiment evaluate few_bits export",
     "study": "scores",
     "study.metrics": "base",
-    "study.engine": "settings grid known state work opened scoring timing plan backends runner",
+    "study.engine": "settings grid known state work opened scoring timing plan backends ray_cluster runner",
     "study ": "statistics published figures findings wording page sections report",
     "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
     " study main",
@@ -56,7 +56,7 @@ STAGES = [
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
     *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim", "tokenizers"),
-    *("transformers", "matplotlib", "jinja2", "filelock"),
+    *("transformers", "matplotlib", "jinja2", "filelock", "ray"),
     *("otoscribe.model", "otoscribe.train", "otoscribe.study.engine"),
 )
 

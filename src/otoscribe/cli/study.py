@@ -106,6 +106,13 @@ def run(
         str | None, typer.Option(metavar="I/N", help="Do only this share of the runs, as 3/16.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on this Ray cluster: HOST:PORT of its head, or auto."),
+    ] = None,
+    gpus: Annotated[
+        float, typer.Option(metavar="N", min=0, help="GPUs that a run on a Ray cluster needs, as 0.25.")
+    ] = 0.0,
     weights: Weights = None,
     words: Words = None,
     skip_missing: SkipMissing = False,
@@ -125,12 +132,16 @@ def run(
     share = Shard.read(shard) if shard else None
     opened = _opened(settings, folder, features, weights, words, skip_missing, device, threads)
     _say_missing(opened)
-    workers = workers or max(1, _cores() // threads)
+    if ray is None:
+        workers = workers or max(1, _cores() // threads)
+        backend = in_processes(workers)
+    else:
+        from otoscribe.study.engine.ray_cluster import on_ray
+
+        backend, workers = on_ray(ray, threads, gpus)
     try:
         with terminal.quiet_libraries(), terminal.Bars(period=1e9) as bars:
-            run_study(
-                opened, in_processes(workers), workers, share, retry, _Talk(bars, opened).say, bars.show
-            )
+            run_study(opened, backend, workers, share, retry, _Talk(bars, opened).say, bars.show)
         with terminal.Bars() as bars:
             scored = score_study(opened, progress=bars.show)
     except KeyboardInterrupt:
