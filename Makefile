@@ -10,7 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench real-size grid real-pairs quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench scaling real-size grid real-pairs quality bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -62,6 +62,9 @@ scores: .venv-dev/ready ## compare every metric with its stock program on six sy
 
 bench: .venv-bench/ready ## measure beside what others use; ONLY=training: one row
 	.venv-bench/bin/python -m bench $(ONLY)
+
+scaling: .venv-bench/ready ## measure how time grows with batches, beams, clips and seconds; ten minutes
+	.venv-bench/bin/python -m bench.scaling
 
 real-size: .venv-dev/ready ## measure embedding and training at the size of Clotho; takes half an hour, 9 GB
 	.venv-dev/bin/python -m checks.real_size
