@@ -41,10 +41,11 @@ ROOMS = {
     " trainer embed upkeep experiment evaluate few_bits export",
     "study": "scores",
     "study.metrics": "base",
-    "study.engine": "settings grid known state work opened scoring timing plan backends ray_cluster runner",
     "study ": "statistics published figures findings wording page sections report",
+    "study.engine": "settings grid known state work opened scoring timing plan backends ray_cluster runner"
+    " reported",
     "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
-    " study main",
+    " study_text study main",
     " ": "__main__",
 }
 STAGES = [
