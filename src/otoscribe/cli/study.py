@@ -123,7 +123,7 @@ def run(
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
     from otoscribe.study.engine.backends import in_processes
     from otoscribe.study.engine.runner import Shard, run_study
-    from otoscribe.study.engine.scoring import SCORES, score_study
+    from otoscribe.study.engine.scoring import SCORES, lacking_for, score_study
     from otoscribe.study.engine.settings import read_study
     from otoscribe.study.engine.state import State
 
@@ -131,6 +131,8 @@ def run(
     share = Shard.read(shard) if shard else None
     opened = _opened(settings, folder, features, weights, words, skip_missing, device, threads)
     _say_missing(opened)
+    if lacking := lacking_for(settings.metric):
+        print(terminal.printable(f"no scores: {settings.metric}. {lacking}"), file=sys.stderr)
     if ray is None:
         workers = workers or max(1, _cores() // threads)
         backend = in_processes(workers)
