@@ -19,7 +19,10 @@ SHORT = STUDY.replace("seeds = 2", "seeds = 1").replace("[0.0, 0.5]", "[0.5]")
 """Of two runs."""
 SAME = ("model.safetensors", "log.csv", "captions.csv", "captioned", "score.json", "done", "settings.json")
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Processes are copied, which Windows cannot.")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="Processes are copied, which Windows cannot."),
+]
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
