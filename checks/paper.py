@@ -1,11 +1,11 @@
 """The grid of the paper: 4 encoders, 2 overlaps, 3 adapters and 11 word settings, 264 settings in all."""
 
-import json
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from otoscribe.settings import run_id
-from otoscribe.train.settings import ExperimentSettings, read_settings
+from otoscribe.study.engine.grid import settings_of
+from otoscribe.study.engine.settings import read_study
+from otoscribe.train.settings import ExperimentSettings
 
 
 class Words(NamedTuple):
@@ -40,27 +40,14 @@ class Cell(NamedTuple):
 
 
 def grid() -> dict[Cell, ExperimentSettings]:
-    """Return the paper's settings: 264 with run ids of their own."""
-    paper = read_settings("paper").model_dump(mode="json")
-    cells = map(Cell._make, product(ENCODERS, OVERLAPS, ADAPTERS, WORDS))
-    settings = {cell: _varied(paper, cell) for cell in cells}
-    assert len(settings) == len({run_id(one) for one in settings.values()}) == 264
-    return settings
+    """Return the settings of the study `paper`."""
+    return {_cell(setting.labels): setting.experiment for setting in settings_of(read_study("paper"))}
 
 
-def _varied(paper: dict[str, Any], cell: Cell) -> ExperimentSettings:
-    words = {"name": cell.words.name} | ({} if cell.words.tuned is None else {"tuned": cell.words.tuned})
-    parts: dict[str, dict[str, Any]] = {
-        "encoder": {"name": cell.encoder, "overlap": cell.overlap},
-        "adapter": {"name": cell.adapter},
-        "words": words,
-    }
-    model = dict(paper["model"])
-    for part, chosen in parts.items():
-        # What the preset says about a variant is kept for that variant only.
-        own = model[part] if model[part]["name"] == chosen["name"] else {}
-        model[part] = own | chosen
-    return ExperimentSettings.model_validate_json(json.dumps(paper | {"model": model}))
+def _cell(labels: tuple[str, ...]) -> Cell:
+    encoder, overlap, adapter, name, tuned = labels
+    words = Words(name, tuned == "true" if name in VECTOR_PER_WORD else None)
+    return Cell(encoder, float(overlap), adapter, words)
 
 
 def sample() -> list[Cell]:

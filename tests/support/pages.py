@@ -14,7 +14,7 @@ PAGES = {
 """Text by name: "docs/scoring.md"."""
 
 NEWLINE = "\n"
-GROUPS = ("data", "store")
+GROUPS = ("data", "store", "study")
 """Commands that have commands of their own."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TITLE = re.compile(r"# ([\w./-]+\.\w+)\n")

@@ -24,6 +24,7 @@ from otoscribe.cli.export import export
 from otoscribe.cli.get import get
 from otoscribe.cli.score import score
 from otoscribe.cli.store import store
+from otoscribe.cli.study import study
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError, TableWarning
@@ -37,10 +38,14 @@ EXTRAS = {
     "safetensors": ("safetensors", "train"),
     "scipy": ("SciPy", "train"),
     "flatbuffers": ("flatbuffers", "train"),
+    "filelock": ("filelock", "train"),
+    "ray": ("Ray", "ray"),
     "requests": ("requests", "metrics"),
     "py7zr": ("py7zr", "data"),
     "yaml": ("PyYAML", "data"),
     "transformers": ("transformers", "transformers"),
+    "matplotlib": ("Matplotlib", "study"),
+    "jinja2": ("Jinja2", "study"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
 
@@ -71,6 +76,8 @@ class Commands(TyperGroup):
             if module not in EXTRAS:
                 raise
             name, extra = EXTRAS[module]
+            if module == "scipy" and ctx.invoked_subcommand == "study":
+                extra = "study"
             print(
                 f"otoscribe {ctx.invoked_subcommand} needs {name}: pip install 'otoscribe[{extra}]'",
                 file=sys.stderr,
@@ -141,6 +148,7 @@ app.command()(export)
 app.command()(get)
 app.add_typer(data, name="data")
 app.add_typer(store, name="store")
+app.add_typer(study, name="study")
 app.command()(encoders)
 
 

@@ -49,13 +49,17 @@ def is_standard_error(stream: TextIO) -> bool:
         return False
 
 
-def _progress() -> "Progress":
+def _progress(period: float = 30) -> "Progress":
     # Here and not at the top: a command that shows nothing need not wait for rich.
     import rich.progress
     from rich.console import Console
 
     return rich.progress.Progress(
-        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        speed_estimate_period=period,
     )
 
 
@@ -100,10 +104,14 @@ class ProgressBar:
 
 
 class Bars:
-    """Bars on standard error, one for each kind of work, shown only to a terminal."""
+    """Bars on standard error, one for each kind of work, shown only to a terminal.
 
-    def __init__(self) -> None:
-        self._progress = _progress() if sys.stderr.isatty() else None
+    Args:
+        period: seconds of the past by which the time that is left is guessed.
+    """
+
+    def __init__(self, period: float = 30) -> None:
+        self._progress = _progress(period) if sys.stderr.isatty() else None
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> "Bars":

@@ -38,7 +38,11 @@ def store_of(encoder: Encoder, folder: Path, kind: Kind = "float32") -> Store:
     Raises:
         RunError: the recipe on disk is damaged.
     """
-    return Store(folder, {**described(encoder), "reading": READING}, kind)
+    return _store_of(described(encoder), folder, kind)
+
+
+def _store_of(description: Mapping[str, Any], folder: Path, kind: Kind) -> Store:
+    return Store(folder, {**description, "reading": READING}, kind)
 
 
 def is_outdated(recipe: Mapping[str, Any]) -> bool:
@@ -109,6 +113,22 @@ def features_of(
     store = store_of(encoder, folder, kind)
     embed(clips, encoder, store, progress)
     return _Stored(store, [clip.sha256 for clip in clips])
+
+
+def kept_features(
+    clips: Sequence[CaptionedClip], description: Mapping[str, Any], folder: Path, kind: Kind
+) -> Sequence[Tensor] | None:
+    """Return what `features_of` does, without the encoder; None: not all of it was computed yet.
+
+    Args:
+        clips: the recordings.
+        description: of the encoder, see `described`.
+        folder: of all embeddings.
+        kind: how values are stored, and returned.
+    """
+    store = _store_of(description, folder, kind)
+    keys = [clip.sha256 for clip in clips]
+    return _Stored(store, keys) if all(key in store for key in keys) else None
 
 
 class _Stored(Sequence[Tensor]):

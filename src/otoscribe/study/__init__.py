@@ -1,0 +1,1 @@
+"""Many settings, each trained with several seeds, and what their scores say."""

@@ -1,0 +1,1 @@
+"""A study planned and run: settings → grid → runs in worker processes → captions → scores."""

@@ -1,0 +1,112 @@
+"""What Weck et al. (2021) report, and what they compare: https://arxiv.org/abs/2110.07410.
+
+Their figures are SPIDEr on the evaluation split of Clotho. Nothing else is comparable with them.
+"""
+
+from dataclasses import dataclass
+
+from otoscribe.study.scores import ScoreTable
+from otoscribe.study.statistics import Comparison, PairedTest
+
+SOURCE = "Weck et al. (2021)"
+METRIC = "spider"
+BEST_RUN = 0.1914
+"""Of all their runs."""
+
+_OFF = {"false", "no", "none", "off", "fixed", "without"}
+_ON = {"true", "yes", "on", "tuned", "with"}
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best setting of an encoder: Table 2."""
+
+    encoder: str
+    overlap: bool
+    mean: float
+    sd: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.sd:.4f} {'†' if self.overlap else '*'}"
+
+
+TABLE_2 = {
+    best.encoder.lower(): best
+    for best in (
+        Best("COALA", True, 0.1495, 0.0044),
+        Best("OpenL3", False, 0.1620, 0.0051),
+        Best("VGGish", False, 0.1677, 0.0052),
+        Best("YAMNet", True, 0.1793, 0.0066),
+    )
+}
+"""All of them with BERT and the adapter of multi-head attention."""
+
+OVERLAP_TESTS = {"coala": "W = 84, p < 8.08e-7", "yamnet": "W = 112, p < 3.92e-6"}
+"""Of "overlap > none", by encoder. Both p follow from W with 44 pairs (normal approximation) and with no
+other number, although 264 settings give 33 pairs for each encoder; what was paired is not stated."""
+
+
+def sign(overlap: str) -> str:
+    """Return the sign that the paper's Table 2 has for windows that overlap, or do not; or none."""
+    on = is_on(overlap)
+    return "" if on is None else "†" if on else "*"
+
+
+def is_on(value: str) -> bool | None:
+    """Tell whether a value of the axis `overlap` or `tuned` means yes; `None` if it cannot be told."""
+    word = value.lower().removesuffix("%").strip()
+    if word in _OFF or word in _ON:
+        return word in _ON
+    try:
+        return float(word) > 0
+    except ValueError:
+        return None
+
+
+def shown(axis: str, value: str) -> str:
+    """Return the paper's word for a value of `overlap` and `tuned`; any other as it is."""
+    on = is_on(value)
+    if axis == "tuned" and on is not None:
+        return "tuned" if on else "fixed"
+    if axis == "overlap" and on is not None:
+        return _percent(value) if on else "none"
+    return value
+
+
+def _percent(overlap: str) -> str:
+    try:
+        part = float(overlap)
+    except ValueError:  # "50 %", or "yes"
+        return overlap
+    return f"{part if part > 1 else 100 * part:g}\u00a0%"
+
+
+def comparisons(table: ScoreTable) -> list[Comparison]:
+    """Return the claims that the paper tests, as far as the table has their axes with two values."""
+    found = []
+    for axis, within in (("tuned", "words"), ("overlap", "encoder")):
+        if {axis, within} <= set(table.axes):
+            values = {is_on(value): value for value in table.values_of(axis)}
+            if values.keys() == {True, False} and len(table.values_of(axis)) == 2:
+                found.append(Comparison(axis, values[True], values[False], within))
+    return found
+
+
+FIGURES = {
+    ("encoder", "adapter"): "Figure 3",
+    ("words", "tuned"): "Figure 4",
+    ("encoder", "overlap"): "Figure 4",
+}
+"""Which axes the paper's figures set against each other."""
+
+
+def published_best(table: ScoreTable, encoder: str) -> Best | None:
+    """Return the paper's figure for an encoder, if the table's scores are of the same metric."""
+    return TABLE_2.get(encoder.lower()) if table.metric.lower() == METRIC else None
+
+
+def published_test(table: ScoreTable, test: PairedTest) -> str | None:
+    """Return the paper's result of the same test."""
+    claim = test.comparison
+    same = (claim.axis, claim.within, is_on(claim.higher)) == ("overlap", "encoder", True)
+    return OVERLAP_TESTS.get((test.value or "").lower()) if same and table.metric.lower() == METRIC else None

@@ -1,0 +1,317 @@
+"""Findings → the sections of a report, in words."""
+
+from collections.abc import Callable, Sequence
+
+from otoscribe.study import published
+from otoscribe.study.figures import FEWEST_FOR_A_BOX, box_plot, learning_curves
+from otoscribe.study.findings import Findings
+from otoscribe.study.page import Cell, Column, Page, Section, Table
+from otoscribe.study.published import SOURCE, shown
+from otoscribe.study.scores import Setting
+from otoscribe.study.statistics import ALPHA, Summary
+from otoscribe.study.wording import (
+    MADE_UP,
+    MINUS,
+    NONE,
+    SPACE,
+    claim,
+    effect,
+    interval,
+    mean_sd,
+    metric_name,
+    number,
+    p_value,
+    remarks,
+    runs,
+    setting_name,
+    value_name,
+)
+
+INTERVAL = Column(f"95{SPACE}% interval", numeric=True)
+
+
+def page_of(findings: Findings) -> Page:
+    """Return the whole report."""
+    parts = (_best, _figures, _tests, _curves, _samples, _settings, _not_run, _about)
+    sections = [section for part in parts if (section := part(findings)) is not None]
+    report = findings.report
+    return Page(report.title, report.data, _facts(findings), _warnings(findings), tuple(sections))
+
+
+def text_of(findings: Findings) -> list[str]:
+    """Return the report in a few lines, for a terminal."""
+    facts = [f"{what}: {much.replace(SPACE, ' ')}" for what, much in _facts(findings)]
+    best = setting_name(findings, findings.best.setting).replace(SPACE, " ")
+    return [*_warnings(findings), *facts, f"best setting: {best}"]
+
+
+def _facts(findings: Findings) -> tuple[tuple[str, str], ...]:
+    planned, (fewest, most) = findings.report.planned, findings.seeds
+    best_run = max(score.value for score in findings.table.scores)
+    facts = [
+        ("runs", f"{findings.runs}" if planned is None else f"{findings.runs} of {planned} planned"),
+        ("settings", f"{len(findings.settings)}"),
+        ("runs per setting", f"{fewest}" if fewest == most else f"{fewest} to {most}"),
+        (f"best mean {metric_name(findings)}", mean_sd(findings, findings.best)),
+        (f"best single {metric_name(findings)}", number(findings)(best_run)),
+    ]
+    if findings.tests:
+        facts.append(("claims that hold", f"{len(findings.significant)} of {len(findings.tests)}"))
+    return tuple(facts)
+
+
+def _warnings(findings: Findings) -> tuple[str, ...]:
+    found = []
+    made_up, number_of_runs = findings.table.made_up, findings.runs
+    if made_up:
+        found.append(
+            f"Not a result: {made_up} of {number_of_runs} runs used {MADE_UP}, which a formula gives for "
+            "tests. Their scores say nothing about captioning."
+        )
+    if not findings.complete:
+        found.append(
+            f"Not finished: this report rests on {number_of_runs} of {findings.report.planned} planned runs."
+        )
+    if findings.report.failed:
+        found.append(f"Runs that failed and are left out: {findings.report.failed}.")
+    return tuple(found)
+
+
+def _best(findings: Findings) -> Section:
+    axis, axes = findings.best_axis, findings.table.axes
+    others = [name for name in axes if name != axis]
+    known = [findings.published_best(one) for one in findings.best_by]
+    columns = [Column(axis), *map(Column, others), Column("mean ± SD", numeric=True)]
+    columns += [Column("n", numeric=True), INTERVAL, *_weights_column(findings)]
+    columns += [Column("published", numeric=True)] * any(known)
+    rows = []
+    for one, best in zip(findings.best_by, known, strict=True):
+        values = dict(zip(axes, one.setting, strict=True))
+        sign = published.sign(values.get("overlap", ""))
+        rows.append(
+            (
+                Cell(f"{shown(axis, values[axis])} {sign}".rstrip(), strong=True),
+                *(Cell(shown(name, values[name])) for name in others),
+                Cell(mean_sd(findings, one), strong=True),
+                *_n_and_interval(findings, one),
+                *([Cell(str(best or NONE))] * any(known)),
+            )
+        )
+    text = (
+        f"The best of all settings ({len(findings.settings)}) is "
+        f"{setting_name(findings, findings.best.setting)}: {mean_sd(findings, findings.best)} "
+        f"({metric_name(findings)}, mean ± SD of {runs(findings.best.n)}).",
+        f"The best settings are chosen by the same mean that is shown, as in {SOURCE}, so they look better "
+        "than they are: the best of many is in part the luckiest.",
+    )
+    notes = []
+    if "overlap" in axes:
+        notes.append("† with windows that overlap, * without.")
+    if any(known):
+        notes.append(
+            f"The published figures are those of {SOURCE}: SPIDEr on the evaluation split of Clotho, means "
+            "of ten runs, all with BERT and multi-head attention; the best single run had "
+            f"{published.BEST_RUN}. Other data cannot be compared with them."
+        )
+    caption = f"The setting of the highest mean for each value of {axis}"
+    table = Table(caption, tuple(columns), tuple(rows), _made_up_rows(findings.best_by))
+    return Section("best", f"Best setting of each {axis}", text, (table,), notes=tuple(notes))
+
+
+def _figures(findings: Findings) -> Section:
+    drawn = []
+    for at, (axis, by) in enumerate(figure_axes(findings), 1):
+        groups = {
+            shown(axis, value): {shown(by, part) if by else "": means for part, means in parts.items()}
+            for value, parts in findings.groups(axis, by).items()
+        }
+        in_paper = published.FIGURES.get((axis, by or ""))
+        title = (
+            f"By {axis}{f' and {by}' if by else ''}{f', as in {in_paper} of {SOURCE}' if in_paper else ''}"
+        )
+        label = f"mean {metric_name(findings)} of a setting"
+        drawn.append(box_plot(f"box-{at}", title, groups, (axis, by), label, _figure_warning(findings)))
+    text = (
+        f"A dot is the mean {metric_name(findings)} of a setting over its runs. A box holds the middle half "
+        "of the dots, its line is the median; whiskers reach to the last dot within 1.5 times the length "
+        f"of the box. Of fewer than {FEWEST_FOR_A_BOX} settings only the dots are shown.",
+    )
+    return Section("figures", "All settings at a glance", text, figures=tuple(drawn))
+
+
+def figure_axes(findings: Findings) -> list[tuple[str, str | None]]:
+    """Return which axes are set against each other: those of the paper, or else the first and each other."""
+    axes = findings.table.axes
+    found: list[tuple[str, str | None]] = [pair for pair in published.FIGURES if set(pair) <= set(axes)]
+    return found or [(axes[0], by) for by in axes[1:]] or [(axes[0], None)]
+
+
+def _tests(findings: Findings) -> Section | None:
+    if not findings.tests:
+        return None
+    known = [published.published_test(findings.table, test) for test in findings.tests]
+    remarked = [remarks(test) for test in findings.tests]
+    columns = [Column("claim"), Column("within")]
+    columns += [Column(title, True) for title in ("pairs", "n", "difference", "W", "p", "p (Holm)", "effect")]
+    columns += [Column("published")] * any(known) + [Column("remarks")] * any(remarked)
+    rows = []
+    for test, result, remark in zip(findings.tests, known, remarked, strict=True):
+        axis = test.comparison.within
+        rows.append(
+            (
+                Cell(claim(test)),
+                Cell(NONE if axis is None else value_name(axis, test.value or "")),
+                Cell(f"{test.pairs}", test.pairs),
+                Cell(f"{test.n}", test.n),
+                _maybe(test.difference, number(findings, "+")),
+                _maybe(test.statistic, lambda value: f"{value:g}"),
+                _maybe(test.p, p_value),
+                _maybe(test.holm, p_value, strong=test in findings.significant),
+                _maybe(test.effect, effect),
+                *([Cell(result or NONE)] * any(known)),
+                *([Cell(remark or NONE)] * any(remarked)),
+            )
+        )
+    text = (
+        f"Claims that hold at {ALPHA} after correction: {len(findings.significant)} of "
+        f"{len(findings.tests)} (in bold).",
+    )
+    notes = [
+        "One-sided Wilcoxon signed-rank tests. Each pair is two settings that differ in the claim's axis "
+        "alone, each by its mean over its runs; n of the pairs differ at all. W is the sum of the ranks of "
+        "the pairs that contradict the claim: the smaller, the clearer. p is exact for 50 pairs or less "
+        "that all differ, each by another amount. Holm's correction is over all tests of this report. The "
+        f"effect is the rank-biserial correlation: +1 if every pair agrees with the claim, {MINUS}1 "
+        "if every pair contradicts it.",
+        "The pairs share data, encoders and words, so a low p says that the direction is the same "
+        "throughout these settings. It does not say what another encoder or other data would give.",
+    ]
+    if any(known):
+        notes.append(
+            "Both published p follow from their W with 44 pairs and with no other number, while 264 "
+            "settings give 33 pairs for each encoder. What was paired is not stated."
+        )
+    made_up = frozenset(at for at, test in enumerate(findings.tests) if test.made_up)
+    table = Table("Claims and their tests", tuple(columns), tuple(rows), made_up, sortable=True)
+    return Section("tests", "Tests", text, (table,), notes=tuple(notes))
+
+
+def _curves(findings: Findings) -> Section | None:
+    curves = {setting_name(findings, setting): losses for setting, losses in findings.curves.items()}
+    if not curves:
+        return None
+    title, warning = "Validation loss while training", _figure_warning(findings)
+    text = (
+        "The mean over the runs of a setting as far as all of them trained, with a band of one standard "
+        "deviation; each run is a thin line.",
+    )
+    drawn = learning_curves("curves", title, curves, "validation loss", warning)
+    return Section("curves", "Learning curves", text, figures=(drawn,))
+
+
+def _samples(findings: Findings) -> Section | None:
+    if not findings.report.samples:
+        return None
+    columns = tuple(map(Column, ("recording", "references", "best setting", "worst setting")))
+    rows = tuple(
+        (Cell(one.recording), Cell("\n".join(one.references)), Cell(one.best), Cell(one.worst))
+        for one in findings.report.samples
+    )
+    text = tuple(
+        f"{which} setting: {setting_name(findings, one.setting)} ({mean_sd(findings, one)})."
+        for which, one in (("Best", findings.best), ("Worst", findings.worst))
+    )
+    table = Table("Captions of the best and the worst setting beside references", columns, rows)
+    return Section("samples", "Sample captions", text, (table,))
+
+
+def _settings(findings: Findings) -> Section:
+    axes, write = findings.table.axes, number(findings)
+    columns = [Column("rank", True), *map(Column, axes), Column("mean", True), Column("SD", True)]
+    columns += [Column("n", True), INTERVAL, *_weights_column(findings)]
+    rows = tuple(
+        (
+            Cell(f"{rank}", rank),
+            *(Cell(shown(axis, value)) for axis, value in zip(axes, one.setting, strict=True)),
+            Cell(write(one.mean), one.mean, strong=True),
+            _maybe(one.sd, write),
+            *_n_and_interval(findings, one),
+        )
+        for rank, one in enumerate(findings.settings, 1)
+    )
+    spans = [one.interval or (one.mean, one.mean) for one in findings.settings]
+    low, high = min(span[0] for span in spans), max(span[1] for span in spans)
+    scale = 100 / ((high - low) or 1)
+    intervals = tuple(
+        (scale * (span[0] - low), scale * (one.mean - low), scale * (span[1] - low))
+        for span, one in zip(spans, findings.settings, strict=True)
+    )
+    caption = f"All settings, the best first; lines drawn from {write(low)} to {write(high)}"
+    made_up = _made_up_rows(findings.settings)
+    table = Table(caption, tuple(columns), rows, made_up, intervals, sortable=True)
+    text = (
+        f"Mean and standard deviation (SD) of {metric_name(findings)} over the runs (n) of each setting, "
+        f"with the 95{SPACE}% interval of the mean (Student's t).",
+    )
+    return Section("settings", "All settings", text, (table,))
+
+
+def _not_run(findings: Findings) -> Section | None:
+    if not findings.missing:
+        return None
+    columns = (Column("settings"), Column("number", True), Column("missing"), Column("what brings it"))
+    rows = tuple(
+        (
+            Cell(_common(findings, settings)),
+            Cell(f"{len(settings)}", len(settings)),
+            Cell(missing, code=True),
+            Cell(command or NONE, code=bool(command)),
+        )
+        for missing, command, settings in findings.missing
+    )
+    text = (f"Settings that were not run, and are not in this report: {len(findings.report.not_run)}.",)
+    return Section("not-run", "Not run", text, (Table("Settings that were not run", columns, rows),))
+
+
+def _about(_: Findings) -> Section:
+    text = (
+        "Everything rests on the means of settings: runs of one setting differ by their seed alone. Higher "
+        "scores are better. Intervals take the runs of a setting as normal and say how well its mean is "
+        "known, not how far other data would change it.",
+        "Beside this file stand the same report as report.md, every run's score in scores.csv, every "
+        "setting in settings.csv, every test in tests.csv, and the figures as figures/*.svg.",
+    )
+    return Section("about", "About this report", text)
+
+
+def _common(findings: Findings, settings: Sequence[Setting]) -> str:
+    """Return what settings have in common."""
+    values = zip(findings.table.axes, zip(*settings, strict=True), strict=True)
+    return (
+        ", ".join(value_name(axis, found[0]) for axis, found in values if len(set(found)) == 1) or "various"
+    )
+
+
+def _n_and_interval(findings: Findings, one: Summary) -> list[Cell]:
+    """Return the cells that end the row of a setting."""
+    cells = [Cell(f"{one.n}", one.n), Cell(interval(findings, one), one.interval and one.interval[0])]
+    if findings.table.made_up:
+        made_up = f"made-up ({one.made_up} of {one.n})" if one.made_up else NONE
+        cells.append(Cell(made_up, strong=bool(one.made_up)))
+    return cells
+
+
+def _weights_column(findings: Findings) -> list[Column]:
+    return [Column("weights")] if findings.table.made_up else []
+
+
+def _made_up_rows(settings: Sequence[Summary]) -> frozenset[int]:
+    return frozenset(at for at, one in enumerate(settings) if one.made_up)
+
+
+def _figure_warning(findings: Findings) -> str:
+    return f"not a result: {MADE_UP}" if findings.table.made_up else ""
+
+
+def _maybe(value: float | None, form: Callable[[float], str], strong: bool = False) -> Cell:
+    return Cell(NONE) if value is None else Cell(form(value), value, strong)

@@ -1,0 +1,78 @@
+"""`otoscribe study report` as a person types it."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otoscribe.cli.main import main
+from support.made_up_study import paper_scores
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    path = tmp_path / "scores.csv"
+    path.write_text(paper_scores(seeds=2).csv(), encoding="utf-8")
+    return path
+
+
+def run(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "report", *map(str, arguments)])
+    return int(str(ended.value.code or 0))
+
+
+def test_a_report_in_text(scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--scores", scores, "-o", tmp_path / "out", "--title", "Ours") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["runs: 528", "settings: 264", "runs per setting: 2"]
+    assert re.fullmatch(r"best mean SPIDEr: 0\.1\d{3} ± 0\.0\d{3}", lines[3])
+    assert lines[-1] == f"report: {tmp_path / 'out' / 'report.html'}"
+    assert "<h1>Ours</h1>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_in_json(scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claim = "adapter: mlp > identity / encoder"
+    assert run("--scores", scores, "-o", tmp_path, "--format", "json", "--compare", claim) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["runs"], found["planned"], len(found["settings"])) == (528, None, 264)
+    assert [(test["value"], test["pairs"]) for test in found["tests"]] == [
+        *((encoder, 22) for encoder in ("coala", "openl3", "vggish", "yamnet"))
+    ]
+    assert found["best"] == found["settings"][0]
+    assert found["best_settings"][0]["published"]["mean"] > 0.1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--compare", "adapter"], 2, "--compare 'adapter' is no claim; write AXIS:HIGHER>LOWER"),
+        (["--compare", "adapter:mpl>identity"], 2, "Did you mean 'mlp'?"),
+        (["--metric", "fense"], 1, "has no metric 'fense'; behind seed stand spider"),
+    ],
+)
+def test_misuse_is_refused_in_a_sentence(
+    scores: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("--scores", scores, "-o", tmp_path / "out", *arguments) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("absent", ["scipy", "matplotlib", "jinja2"])
+def test_without_its_extra_it_says_what_to_install(scores: Path, tmp_path: Path, absent: str) -> None:
+    program = (
+        f"import sys; sys.modules[{absent!r}] = None\nfrom otoscribe.cli.main import main; main(sys.argv[1:])"
+    )
+    arguments = ["study", "report", "--scores", str(scores), "-o", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.fullmatch(r"otoscribe study needs \w+: pip install 'otoscribe\[study\]'\n", done.stderr)

@@ -1,0 +1,309 @@
+"""A study of tiny runs, from the command to the table of scores, in one process: nothing is done twice."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from otoscribe.cli.main import app
+from otoscribe.model.encoders import base
+from otoscribe.settings import run_id
+from otoscribe.study.engine import work
+from otoscribe.study.engine.opened import Where, open_study
+from otoscribe.study.engine.runner import Shard
+from otoscribe.study.engine.settings import read_study
+from otoscribe.study.engine.state import State, lock_of
+from otoscribe.study.scores import read_scores
+from otoscribe.train import experiment, trainer
+from otoscribe.train.experiment import Places, prepare
+from otoscribe.train.run import load_run
+from otoscribe.train.settings import read_settings
+from support.tiny_encoder import write_weights
+from support.tiny_study import STUDY, write_study
+from support.tiny_tables import TRAINING, write_table
+
+OVERLAPS, ADAPTERS = ("0.0", "0.5"), ("identity", "mlp")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder, which holds a study."""
+    write_study(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*options: str, code: int = 0, command: str = "run") -> str:
+    workers = ("--workers", "1") if command == "run" else ()
+    result = CliRunner().invoke(app, ["study", command, "study.toml", *workers, *options])
+    assert (result.exit_code, result.exception and repr(result.exception)) in (
+        (code, None),
+        (code, f"SystemExit({code})"),
+    ), result.output
+    return result.stdout
+
+
+def status(*options: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run("--format", "json", *options, command="status"))
+    return found
+
+
+def runs() -> dict[str, Path]:
+    return {path.name: path for path in Path("studies/tiny/runs").iterdir()}
+
+
+def finished(text: str) -> int:
+    return text.count(": validation loss ")
+
+
+def test_a_study_is_trained_captioned_and_scored(folder: Path) -> None:
+    assert status()["states"] == {"nothing": 8, "begun": 0, "trained": 0, "captioned": 0, "failed": 0}
+    text = run()
+    assert finished(text) == 8
+    assert text.splitlines()[-1] == "8 of 8 runs have a score: studies/tiny/scores.csv"
+    assert status()["states"]["captioned"] == 8
+    table = read_scores(Path("studies/tiny/scores.csv"))
+    assert (table.axes, table.metric) == (("overlap", "adapter"), "cider_d")
+    expected = [((overlap, adapter), seed) for overlap in OVERLAPS for adapter in ADAPTERS for seed in (0, 1)]
+    assert [(score.setting, score.seed) for score in table.scores] == expected
+    assert table.made_up == 8
+    assert len({score.value for score in table.scores}) > 2
+
+
+def test_a_run_is_what_training_alone_gives_and_its_captions_those_of_its_model(folder: Path) -> None:
+    run("--only", "overlap=0.5", "--add", "model.words.width=8,6")
+    chosen = ["model.encoder.overlap=0.5", "model.adapter.name=mlp", "model.words.width=6", "training.seed=1"]
+    settings = read_settings("base.toml", chosen)
+    places = Places(
+        Path("recordings/training.csv"), Path("recordings/validation.csv"), features=Path("other")
+    )
+    alone = prepare(settings, places)
+    trained = trainer.train(alone, Path("alone"), trainer.RuntimeSettings(threads=1))
+    ours = runs()[run_id(alone.settings)]
+    for name in ("model.safetensors", "log.csv", "settings.json", "vocabulary.json"):
+        assert (ours / name).read_bytes() == (trained / name).read_bytes(), name
+    model, vocabulary, _ = load_run(ours)
+    found = work.captions_of(model, vocabulary, alone.validation.features, read_study("study.toml").search)  # type: ignore[attr-defined]
+    lines = (ours / "captions.csv").read_text().splitlines()
+    assert lines == [
+        "file_name,caption",
+        *(f"{name},{caption}" for name, caption in zip(("other.wav", "last.wav"), found, strict=True)),
+    ]
+
+
+def test_what_is_done_is_not_done_again_and_more_seeds_are(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--only", "adapter=mlp", "--seeds", "1")
+    before = Path("studies/tiny/scores.csv").read_text()
+    times = {path: path.stat().st_mtime_ns for path in Path("studies").rglob("*") if path.name != "lock"}
+    monkeypatch.setattr(work, "train", None)
+    assert finished(run("--only", "adapter=mlp", "--seeds", "1")) == 0
+    assert Path("studies/tiny/scores.csv").read_text() == before
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert finished(run("--only", "adapter=mlp", "--seeds", "3")) == 4
+    after = {path: path.stat().st_mtime_ns for path in times if "runs" in path.parts and path.is_file()}
+    assert after == {path: times[path] for path in after}
+
+
+def test_an_encoder_is_loaded_once_for_all_its_runs_and_recordings_encoded_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[float] = []
+    encoded: list[int] = []
+    load, embed = base.load_encoder, experiment.features_of
+
+    def counted_load(settings: Any, *rest: Any) -> Any:
+        loaded.append(settings.overlap)
+        return load(settings, *rest)
+
+    def counted_features(clips: Any, *rest: Any) -> Any:
+        encoded.append(len(clips))
+        return embed(clips, *rest)
+
+    monkeypatch.setattr(experiment, "load_encoder", counted_load)
+    monkeypatch.setattr(experiment, "features_of", counted_features)
+    run("--only", "adapter=mlp")
+    # Once to know its weights, and once to encode: there are two of them, and one is in memory.
+    assert Counter(loaded) == {0.0: 2, 0.5: 2}
+    assert encoded == [8, 8]  # training, validation, and what is reported
+    run("--only", "adapter=mlp", "--seeds", "3")
+    assert len(encoded) == 2
+
+
+@pytest.mark.parametrize("change", ["data", "weights", "default", "encoding"])
+def test_other_data_weights_or_settings_are_other_runs(folder: Path, change: str) -> None:
+    options = ["--only", "adapter=mlp", "--only", "overlap=0.0", "--seeds", "1"]
+    base_file = Path("base.toml")
+    base_file.write_text(base_file.read_text().replace(', weights = "formula"', ""))
+    options += ["--weights", str(write_weights(folder / "weights", seed=0))]
+    run(*options)
+    assert len(runs()) == 1
+    match change:
+        case "data":
+            write_table(folder / "recordings" / "training.csv", {"low.wav": TRAINING["low.wav"]})
+        case "weights":
+            write_weights(folder / "weights", seed=1)
+        case "default":
+            base_file.write_text(base_file.read_text() + "batch_pairs = 3\n")
+        case _:
+            options += ["--set", "model.encoder.output=scores"]
+    assert status(*options)["states"]["nothing"] == 1
+    assert finished(run(*options)) == 1
+    assert len(runs()) == 2
+
+
+def test_another_search_captions_anew_and_trains_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--only", "adapter=mlp")
+    Path("study.toml").write_text(STUDY.replace("beam = 2", "beam = 1\nmaximum_words = 2"))
+    assert status("--only", "adapter=mlp")["states"]["trained"] == 4
+    monkeypatch.setattr(trainer, "_train", None)
+    run("--only", "adapter=mlp")
+    for path in runs().values():
+        captions = (path / "captions.csv").read_text().splitlines()[1:]
+        assert all(len(line.split(",")[1].split()) <= 2 for line in captions)
+
+
+def test_a_failure_is_kept_with_its_traceback_shown_and_tried_again_on_request(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*arguments: Any) -> Any:
+        raise ValueError("no caption today")
+
+    monkeypatch.setattr(work, "captions_of", failing)
+    only = ("--only", "adapter=mlp", "--only", "overlap=0.5", "--seeds", "1")
+    text = run(*only, code=1)
+    assert "failed: ValueError: no caption today" in text
+    assert "1 failed; otoscribe study status says why, and --retry tries them again." in text
+    (failure,) = status(*only)["failures"]
+    assert failure["reason"] == "ValueError: no caption today"
+    assert failure["adapter"] == "mlp"
+    assert "Traceback" in (Path(failure["run"]) / "failed").read_text()
+    assert f"failed: {failure['run']}: ValueError: no caption today" in run(*only, command="status")
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    assert finished(run(*only, code=1)) == 0
+    assert finished(run(*only, "--retry")) == 1
+    assert status(*only)["failures"] == []
+
+
+def test_settings_whose_weights_are_absent_are_not_run_and_said_to_be(folder: Path) -> None:
+    text = STUDY.replace(
+        "[axes]",
+        '[axes]\nencoder = ["yamnet", "support.tiny_encoder:TinyEncoder"]\nwords = ["random", "glove"]',
+    )
+    tiny = 'when = {encoder = "support.tiny_encoder:TinyEncoder"}'
+    text += f'\n[[rules]]\n{tiny}\nset = {{"model.encoder.weights" = "formula"}}\n'
+    Path("study.toml").write_text(text.replace("seeds = 2", "seeds = 1"))
+    result = CliRunner().invoke(app, ["study", "run", "study.toml", "--workers", "1"])
+    assert result.exit_code == 1
+    assert finished(result.stdout) == 4
+    assert "not run: 8 runs with encoder yamnet. The weights of yamnet are not in" in result.stderr
+    assert "Type: otoscribe get glove" in result.stderr
+    found = {missing["what"]: missing for missing in status()["missing"]}
+    assert found["encoder yamnet"]["command"] == "otoscribe get yamnet"
+    assert (found["encoder yamnet"]["runs"], found["words glove"]["runs"]) == (8, 8)
+
+
+def test_data_that_are_absent_are_an_error(folder: Path) -> None:
+    (folder / "recordings" / "validation.csv").unlink()
+    result = CliRunner().invoke(app, ["study", "run", "study.toml"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("There is no ")
+
+
+def test_a_metric_of_ones_own_is_reported(folder: Path) -> None:
+    (folder / "my_length.py").write_text(
+        "from otoscribe.study.metrics.base import Metric\n"
+        "class Length(Metric):\n"
+        "    def score(self, candidates, references):\n"
+        "        assert candidates.keys() == references.keys()\n"
+        "        return sum(map(len, candidates.values()))\n"
+    )
+    Path("study.toml").write_text(STUDY.replace('"cider_d"', '"my_length:Length"'))
+    run("--only", "adapter=mlp", "--seeds", "1")
+    table = read_scores(Path("studies/tiny/scores.csv"))
+    assert table.metric == "my_length:Length"
+    lengths = [
+        sum(len(line.split(",")[1]) for line in (path / "captions.csv").read_text().splitlines()[1:])
+        for path in runs().values()
+    ]
+    assert sorted(score.value for score in table.scores) == sorted(lengths)
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(folder: Path) -> None:
+    study = open_study(read_study("study.toml", seeds=1), Where(Path("studies/tiny")))
+    job = work.Job("run", study.runs[0].settings.model_dump_json(), study.runs[0].id)
+    with lock_of(study.folder_of(study.runs[0])):
+        assert work.work(job, study.shared).state is None
+    assert work.work(job, study.shared).state is State.CAPTIONED
+    assert work.work(job, study.shared).note == "done by another runner"
+
+
+def test_a_failure_of_another_runner_is_not_tried_again(folder: Path) -> None:
+    study = open_study(read_study("study.toml", seeds=1), Where(Path("studies/tiny")))
+    first = study.runs[0]
+    study.folder_of(first).mkdir(parents=True)
+    (study.folder_of(first) / "failed").write_text("Traceback\nValueError: no luck\n")
+    settings = first.settings.model_dump_json()
+    outcome = work.work(work.Job("run", settings, first.id), study.shared)
+    assert (outcome.state, outcome.problem) == (State.FAILED, "ValueError: no luck")
+    assert work.work(work.Job("run", settings, first.id, retry=True), study.shared).state is State.CAPTIONED
+
+
+def test_shards_share_out_all_runs_evenly_and_keep_groups_together(folder: Path) -> None:
+    runs = open_study(read_study("study.toml", seeds=5), Where(Path("studies/tiny"))).runs
+    for of in (1, 3, 7, 40):
+        shares = [Shard.read(f"{number}/{of}").of_runs(runs) for number in range(1, of + 1)]
+        assert [run for share in shares for run in share] == list(runs)
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    groups = [run.group for run in runs]
+    assert len(set(groups)) == 2
+    assert groups == sorted(groups, key=groups.index)
+    result = CliRunner().invoke(app, ["study", "run", "study.toml", "--shard", "0/3"])
+    assert result.exit_code == 2
+    assert "Write NUMBER/OF, from 1/16 to 16/16" in result.stderr
+
+
+def test_two_shards_make_one_study(folder: Path) -> None:
+    assert [finished(run("--shard", f"{number}/2", "--seeds", "1")) for number in (1, 2)] == [2, 2]
+    assert len(read_scores(Path("studies/tiny/scores.csv")).scores) == 4
+
+
+def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["study", "report", "study.toml"])
+    assert result.exit_code == 1
+    assert "so there is nothing to report. Type: otoscribe study run" in result.stderr
+    run("--seeds", "1", "--only", "adapter=mlp")
+    text = run("--seeds", "2", command="report")
+    assert "this report rests on 2 of 8 planned runs" in text
+    page = Path("studies/tiny/report/report.html").read_text()
+    assert "made-up" in page
+    assert "other.wav" in page
+    assert len(read_scores(Path("studies/tiny/scores.csv")).scores) == 2
+    for arguments in ([], ["study.toml", "--scores", "studies/tiny/scores.csv"]):
+        result = CliRunner().invoke(app, ["study", "report", *arguments])
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "Name either a study or, with --scores, a CSV of scores.\n",
+        )
+
+
+def test_other_references_are_scored_anew(folder: Path) -> None:
+    Path("study.toml").write_text(
+        STUDY.replace('evaluation = "recordings/validation.csv"', 'evaluation = "recordings/other.csv"')
+    )
+    write_table(folder / "recordings" / "other.csv", {"low.wav": ["a low tone"], "high.wav": ["a high tone"]})
+    only = ("--only", "adapter=mlp", "--only", "overlap=0.0")
+    run(*only)
+    first = [score.value for score in read_scores(Path("studies/tiny/scores.csv")).scores]
+    write_table(folder / "recordings" / "other.csv", {"low.wav": ["zebras"], "high.wav": ["giraffes"]})
+    assert finished(run(*only)) == 0
+    assert [score.value for score in read_scores(Path("studies/tiny/scores.csv")).scores] == [0.0, 0.0]
+    assert any(first)
