@@ -74,7 +74,12 @@ def conduct(asked: Asked, arguments: Sequence[str]) -> None:
         scored = score_study(study, progress=bars.show)
     if not scored:
         sys.exit("No run has captions yet, so there is nothing to report.")
-    findings = Findings(report_of(study, asked))
+    table = read_scores(folder / SCORES)
+    # Of a study that is cut, or not done, a value may have no run.
+    claims = tuple(
+        claim for claim in asked.claims if {claim.higher, claim.lower} <= set(table.values_of(claim.axis))
+    )
+    findings = Findings(report_of(study, asked.title, asked.data, claims))
     write_report(findings, folder / "report")
     print(f"{scored} of {findings.report.planned} runs: {folder / 'report' / 'report.html'}")
 
@@ -85,7 +90,7 @@ def minilm() -> Path | None:
     return Path(package.origin).parent / "model" if package and package.origin else None
 
 
-def report_of(study: Study, asked: Asked) -> Report:
+def report_of(study: Study, title: str, data: str, claims: tuple[Comparison, ...]) -> Report:
     """Gather what a report on a study rests on, whose scores were written."""
     table = read_scores(study.folder / SCORES)
     states = dict(zip((run.id for run in study.runs), study.states(), strict=True))
@@ -98,8 +103,8 @@ def report_of(study: Study, asked: Asked) -> Report:
     best, worst = (next(run for run in done if run.labels == ranked[at].setting) for at in (0, -1))
     return Report(
         table,
-        asked.title,
-        asked.data,
+        title,
+        data,
         planned=len(settings_of(study.settings)) * study.settings.seeds,
         not_run=tuple(
             NotRun(labels, missing.reason, missing.command or "")
@@ -109,7 +114,7 @@ def report_of(study: Study, asked: Asked) -> Report:
         failed=list(states.values()).count(State.FAILED),
         curves=curves,
         samples=tuple(_samples(study, best, worst)),
-        comparisons=asked.claims,
+        comparisons=claims,
     )
 
 
