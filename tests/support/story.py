@@ -26,6 +26,7 @@ NOT_RUN = {
     "recordings/": "names recordings of the reader",
     "clotho": "names a data set of gigabytes",
     "runs/RUN": "names a run of the reader",
+    "study run paper": "needs data and weights of gigabytes, and weeks",
     "my-model": "names a model of the reader",
 }
 """Why lines with some words in them are not run; commands of otoscribe among them are read all the same."""
@@ -89,15 +90,20 @@ class Story:
         assert printed[: len(shown)] == shown, f"{block.place} prints {printed}, not {shown}"
 
     def toml(self, block: Block) -> None:
-        """Read settings of training, or entry points."""
+        """Read settings of training, a study, or entry points."""
         assert block.title, "Which file is it? Say it in the first line."
         if block.title == "pyproject.toml":
             load_entry_points(tomllib.loads(block.text))
             return
+        from otoscribe.study.engine.grid import settings_of
+        from otoscribe.study.engine.settings import read_study
         from otoscribe.train.settings import read_settings
 
         (self.folder / block.title).write_text(block.text, encoding="utf-8")
-        read_settings(block.title)
+        if "[axes]" in block.text:
+            settings_of(read_study(block.title))
+        else:
+            read_settings(block.title)
 
     def csv(self, block: Block) -> None:
         """Read a table of captions."""

@@ -173,11 +173,12 @@ def test_what_rests_on_words_that_leak_is_marked(
     run = trained.stdout.splitlines()[-1]
     evaluated = otoscribe("evaluate", run, places.validation, "-o", "out.csv", "--words", GOLDEN)
     assert evaluated.exit_code == 0, evaluated.stderr
-    exported = otoscribe("export", run, "model", "--words", GOLDEN)
     leaks = mode == "full"
     assert (LEAK in trained.stdout) is (LEAK in evaluated.stdout) is leaks
     options = ["-o", "out.csv", "--words", GOLDEN, "--format", "json"]
     assert json.loads(otoscribe("evaluate", run, places.validation, *options).stdout)["leaky"] is leaks
     assert json.loads((Path(run) / "words.json").read_text())["leaky"] is leaks
-    assert exported.exit_code == leaks
-    assert ("can be evaluated but not exported" in exported.stderr) is leaks
+    if leaks:  # others are exported by other tests
+        exported = otoscribe("export", run, "model", "--words", GOLDEN)
+        assert exported.exit_code == 1
+        assert "can be evaluated but not exported" in exported.stderr

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +11,11 @@ import typer
 
 from otoscribe.cli import terminal
 from otoscribe.cli.options import Changes, Device, Features, SkipMissing, TextOrJson, Weights, Words
+from otoscribe.cli.study_text import missing_row, plan_document, plan_lines
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
-    from otoscribe.study.engine.opened import Missing, Study, Where
-    from otoscribe.study.engine.plan import Plan
+    from otoscribe.study.engine.opened import Study, Where
     from otoscribe.study.engine.settings import StudySettings
     from otoscribe.study.engine.work import Outcome
     from otoscribe.study.statistics import Comparison
@@ -83,9 +82,9 @@ def plan(
         found = plan_study(settings, where, measure, bars.show)
     workers = max(1, _cores() // threads)
     if form is TextOrJson.JSON:
-        print(json.dumps(_plan_document(settings, found, workers), indent=2))
+        print(json.dumps(plan_document(settings, found, workers), indent=2))
     else:
-        print("\n".join(map(terminal.printable, _plan_text(settings, found, workers))))
+        print("\n".join(map(terminal.printable, plan_lines(settings, found, workers))))
 
 
 @study.command()
@@ -106,6 +105,13 @@ def run(
         str | None, typer.Option(metavar="I/N", help="Do only this share of the runs, as 3/16.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on this Ray cluster: HOST:PORT of its head, or auto."),
+    ] = None,
+    gpus: Annotated[
+        float, typer.Option(metavar="N", min=0, help="GPUs that a run on a Ray cluster needs, as 0.25.")
+    ] = 0.0,
     weights: Weights = None,
     words: Words = None,
     skip_missing: SkipMissing = False,
@@ -117,7 +123,7 @@ def run(
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
     from otoscribe.study.engine.backends import in_processes
     from otoscribe.study.engine.runner import Shard, run_study
-    from otoscribe.study.engine.scoring import SCORES, score_study
+    from otoscribe.study.engine.scoring import SCORES, lacking_for, score_study
     from otoscribe.study.engine.settings import read_study
     from otoscribe.study.engine.state import State
 
@@ -125,12 +131,18 @@ def run(
     share = Shard.read(shard) if shard else None
     opened = _opened(settings, folder, features, weights, words, skip_missing, device, threads)
     _say_missing(opened)
-    workers = workers or max(1, _cores() // threads)
+    if lacking := lacking_for(settings.metric):
+        print(terminal.printable(f"no scores: {settings.metric}. {lacking}"), file=sys.stderr)
+    if ray is None:
+        workers = workers or max(1, _cores() // threads)
+        backend = in_processes(workers)
+    else:
+        from otoscribe.study.engine.ray_cluster import on_ray
+
+        backend, workers = on_ray(ray, threads, gpus)
     try:
         with terminal.quiet_libraries(), terminal.Bars(period=1e9) as bars:
-            run_study(
-                opened, in_processes(workers), workers, share, retry, _Talk(bars, opened).say, bars.show
-            )
+            run_study(opened, backend, workers, share, retry, _Talk(bars, opened).say, bars.show)
         with terminal.Bars() as bars:
             scored = score_study(opened, progress=bars.show)
     except KeyboardInterrupt:
@@ -146,15 +158,26 @@ def run(
 
 @study.command()
 def report(
+    chosen: Annotated[
+        str | None,
+        typer.Argument(metavar="STUDY", help="A study, however far it is.", show_default="see --scores"),
+    ] = None,
     scores: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="CSV", help="Scores from anywhere: a column for each axis, then seed, then the metric."
         ),
-    ],
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write the report into.")
-    ],
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder to write the report into.",
+            show_default="report/ in that of the study",
+        ),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Column of the metric.", show_default="the last one"),
@@ -169,9 +192,15 @@ def report(
         ),
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the report.")] = "A study of audio captioning",
-    form: Annotated[
-        TextOrJson, typer.Option("--format", help="Lines for people, or one JSON object.")
-    ] = TextOrJson.TEXT,
+    form: Form = TextOrJson.TEXT,
+    only: Only = None,
+    add: Add = None,
+    seeds: Seeds = None,
+    changes: Changes = None,
+    folder: Folder = None,
+    weights: Weights = None,
+    words: Words = None,
+    skip_missing: SkipMissing = False,
 ) -> None:
     """Write what scores say: best settings, tests, figures and tables."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy, nor need the extra.
@@ -180,9 +209,25 @@ def report(
     from otoscribe.study.scores import read_scores
     from otoscribe.study.sections import text_of
 
-    table = read_scores(scores, metric)
+    if (chosen is None) == (scores is None):
+        raise UsageError("Name either a study or, with --scores, a CSV of scores.")
     claims = None if compare is None else tuple(map(_comparison, compare))
-    findings = Findings(Report(table, title, comparisons=claims))
+    if scores is not None:
+        if output is None:
+            raise UsageError("Name the folder of the report: --output FOLDER.")
+        found = Report(read_scores(scores, metric), title, comparisons=claims)
+    else:
+        from otoscribe.study.engine.reported import report_of
+        from otoscribe.study.engine.scoring import score_study
+        from otoscribe.study.engine.settings import read_study
+
+        settings = read_study(str(chosen), only or (), add or (), seeds, changes or ())
+        opened = _opened(settings, folder, Path("features"), weights, words, skip_missing, "cpu", 1)
+        with terminal.Bars() as bars:
+            score_study(opened, progress=bars.show)
+        found = report_of(opened, title, settings.data.evaluation, claims)
+        output = output or opened.folder / "report"
+    findings = Findings(found)
     write_report(findings, output)
     if form is TextOrJson.JSON:
         print(json.dumps(findings.as_json(), indent=2))
@@ -277,69 +322,6 @@ def _where(
     )
 
 
-def _plan_document(settings: "StudySettings", plan: "Plan", workers: int) -> dict[str, Any]:
-    from otoscribe.study.engine.runner import counted
-
-    time = plan.time
-    return {
-        "study": settings.name,
-        "axes": {axis: list(values) for axis, values in settings.axes.items()},
-        "settings": plan.settings,
-        "seeds": plan.seeds,
-        "runs": plan.settings * plan.seeds,
-        "states": None if plan.states is None else counted(plan.states),
-        "to_do": plan.left,
-        "missing": [_missing_row(missing, plan.seeds) for missing in plan.missing],
-        "metric": {"name": settings.metric, "lacks": plan.metric},
-        "time": time
-        and {
-            "step_seconds": time.step,
-            "shapes": time.shapes,
-            "shapes_measured": time.measured,
-            "epochs_assumed": time.epochs,
-            "run_seconds": sum(time.seconds) / len(time.seconds),
-            "worker_seconds": sum(time.seconds),
-            "workers": workers,
-            "seconds": sum(time.seconds) / workers,
-        },
-    }
-
-
-def _plan_text(settings: "StudySettings", plan: "Plan", workers: int) -> Iterator[str]:
-    from otoscribe.study.engine.settings import label_of
-
-    runs = plan.settings * plan.seeds
-    yield f"{settings.name}: {plan.settings} settings x {plan.seeds} seeds = {runs} runs"
-    for axis, values in settings.axes.items():
-        yield f"{axis}: {', '.join(map(label_of, values))}"
-    if plan.states is None:
-        yield "done: not known before the data are there"
-    else:
-        yield f"done: {runs - plan.left}, to do: {plan.left}"
-    for missing in plan.missing:
-        row = _missing_row(missing, plan.seeds)
-        yield f"missing for {row['runs']} runs: {row['what']}. {row['reason']}"
-    if plan.metric:
-        yield f"missing for scores: {settings.metric}. {plan.metric}"
-    if plan.time:
-        time = plan.time
-        total = sum(time.seconds)
-        yield (
-            f"time: {time.step:.3g} s a training step (measured: {time.measured} of {time.shapes} shapes of "
-            f"model, on data of {plan.sizes.pairs} pairs), {time.epochs:.3g} epochs a run assumed: "
-            f"{_duration(total / plan.left)} a run, {_duration(total)} in all, "
-            f"{_duration(total / workers)} with {workers} workers that do not slow each other down; encoding "
-            "recordings and captions comes on top"
-        )
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} seconds"
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -349,17 +331,7 @@ def _named(opened: "Study", run: Any) -> dict[str, Any]:
 
 
 def _missing(opened: "Study") -> list[dict[str, Any]]:
-    return [_missing_row(missing, opened.settings.seeds) for missing in opened.missing]
-
-
-def _missing_row(missing: "Missing", seeds: int) -> dict[str, Any]:
-    return {
-        "what": missing.what,
-        "settings": len(missing.settings),
-        "runs": seeds * len(missing.settings),
-        "reason": missing.reason,
-        "command": missing.command,
-    }
+    return [missing_row(missing, opened.settings.seeds) for missing in opened.missing]
 
 
 def _say_missing(opened: "Study") -> None:

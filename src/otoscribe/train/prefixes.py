@@ -26,10 +26,10 @@ from otoscribe.model.words.base import WordEmbedding
 from otoscribe.progress import Progress
 from otoscribe.text.vocabulary import PAD, START
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same words and captions would give other vectors, so that none kept before are used."""
-TOGETHER = 512
-"""Beginnings that are computed at once."""
+TOGETHER = 2048
+"""Beginnings that are computed at once, and of which a killed process loses no more."""
 
 Ids = NDArray[np.int64]
 

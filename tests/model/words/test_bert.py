@@ -12,7 +12,7 @@ from torch import Tensor
 
 from otoscribe.errors import SettingsError, UsageError, WeightsError
 from otoscribe.model.words.base import WORDS, Origin, WordEmbedding, load_words
-from otoscribe.model.words.bert import BertSettings
+from otoscribe.model.words.bert import ALIKE, BertSettings
 from otoscribe.text.vocabulary import END, PAD, START, UNKNOWN, Vocabulary
 from support.words import GOLDEN, built
 
@@ -71,6 +71,13 @@ def test_states_are_those_of_transformers_also_beside_longer_captions(mode: str)
     assert (found[1, 4:] == 0).all()
     for row in (0, 1):  # beams of one clip
         torch.testing.assert_close(words.newest(both[None])[0, row], found[row, -1], rtol=1e-4, atol=1e-5)
+
+
+def test_many_texts_are_read_as_each_of_them_alone() -> None:
+    words, generator = bert("prefix"), torch.Generator().manual_seed(0)
+    history = torch.randint(len(VOCABULARY), (3 * ALIKE + 5, 6), generator=generator)
+    alone = torch.cat([words.newest(row[None]) for row in history])
+    torch.testing.assert_close(words.newest(history), alone, rtol=1e-4, atol=1e-5)
 
 
 def test_specials_are_read_as_berts_own() -> None:

@@ -24,8 +24,8 @@ _ADDRESS = (
 )
 MARKS = 2
 """Pieces before and after every text, the first rows of a network's table."""
-TOGETHER = 1024
-"""Words that are read alone at once, for `static`."""
+ALIKE = 64
+"""Texts of like length that are read at once: few enough that what is between two layers stays in cache."""
 
 
 class BertSettings(PublishedSettings):
@@ -99,9 +99,7 @@ class BertWords(WordEmbedding):
         width = state["pieces.weight"].shape[1]
         if settings.mode == "static":
             network = Bert(state, sizes)
-            numbers = torch.arange(len(words))[:, None]
-            parts = [numbers[first : first + TOGETHER] for first in range(0, len(words), TOGETHER)]
-            vectors = torch.cat([states(network, pieces, part)[:, 0] for part in parts])
+            vectors = states(network, pieces, torch.arange(len(words))[:, None])[:, 0]
             return Beginning({"vectors": vectors}, width, ())
         sized = {
             "heads": torch.tensor(sizes.heads),
@@ -159,6 +157,16 @@ def states(network: Bert, table: Tensor, history: Tensor, last: int | None = Non
     Returns:
         float32 [rows, time or last, width]; zero for a word without pieces.
     """
+    # A graph is traced for any number of texts, and gets few.
+    if len(history) <= ALIKE or torch.compiler.is_exporting():
+        return _states(network, table, history, last)
+    order = (table[history] >= 0).sum(dim=(1, 2)).argsort(stable=True)
+    found = [_states(network, table, history[part], last) for part in torch.split(order, ALIKE)]
+    return torch.cat(found)[order.argsort()]
+
+
+def _states(network: Bert, table: Tensor, history: Tensor, last: int | None) -> Tensor:
+    """Do the same, with all rows filled up to the length of the longest."""
     rows, time = history.shape
     pieces = table[history]  # [rows, time, most]
     real = pieces >= 0

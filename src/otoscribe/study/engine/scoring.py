@@ -18,7 +18,7 @@ from otoscribe.metrics.scorer import Scorer
 from otoscribe.progress import Progress
 from otoscribe.registry import guarded
 from otoscribe.study.engine.opened import Run, Study
-from otoscribe.study.engine.state import State, keep_score, kept_score, read_captions
+from otoscribe.study.engine.state import State, keep_score, kept_score, read_captions, sweep
 from otoscribe.study.metrics.base import OWN
 from otoscribe.study.scores import Score, ScoreTable
 
@@ -67,6 +67,7 @@ def _scores(study: Study, runs: list[Run], threads: int | None, progress: Progre
         scorer: Scorer | None = None
         for done, run in enumerate(runs, 1):
             folder = study.folder_of(run)
+            sweep(folder)
             captions = read_captions(folder)
             of = sha256(f"{json.dumps(captions, sort_keys=True)} {references}".encode()).hexdigest()
             value = kept_score(folder, metric, of)

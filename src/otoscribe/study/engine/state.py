@@ -59,6 +59,12 @@ def state_of(run: Path, captioned: str) -> State:
     return State.BEGUN if (run / "settings.json").is_file() else State.NOTHING
 
 
+def sweep(folder: Path) -> None:
+    """Delete what processes left that were killed while they wrote; nobody else may write there now."""
+    for leftover in folder.glob(".*"):
+        leftover.unlink()
+
+
 def write_captions(run: Path, captioned: str, captions: Mapping[str, str]) -> None:
     """Write the captions of a run by the names of recordings, and then that they are there."""
     text = io.StringIO()

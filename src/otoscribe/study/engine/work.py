@@ -20,7 +20,7 @@ from otoscribe.errors import RunError
 from otoscribe.files import write_text
 from otoscribe.search.options import Search
 from otoscribe.settings import run_id
-from otoscribe.study.engine.state import State, last_line, lock_of, state_of, write_captions
+from otoscribe.study.engine.state import State, last_line, lock_of, state_of, sweep, write_captions
 from otoscribe.train.evaluate import captions_of
 from otoscribe.train.experiment import Material, Places
 from otoscribe.train.run import load_model
@@ -142,8 +142,7 @@ class _Shop:
             return Outcome(job, state, note="done by another runner")
         if state is State.FAILED and not job.retry:
             return Outcome(job, state, last_line(run))
-        for leftover in run.glob(".*"):  # of a process that was killed while it wrote
-            leftover.unlink()
+        sweep(run)
         try:
             experiment = self._material.prepare(parse_settings(job.settings, "the study"))
             if run_id(experiment.settings) != job.run:
