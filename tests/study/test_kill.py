@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,12 @@ pytestmark = [
 def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, *arguments], cwd=folder, env=environment, text=True, stdout=subprocess.PIPE
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
 
 
@@ -75,7 +81,11 @@ def test_workers_end_with_the_runner_that_is_killed(tmp_path: Path, undisturbed:
     assert runner.stdout is not None
     assert ": validation loss " in runner.stdout.readline()
     runner.kill()
-    runner.communicate()  # ends when the workers have, who write to the same place
+    try:
+        runner.communicate(timeout=30)  # ends when the workers have, who write to the same place
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(runner.pid, signal.SIGKILL)
     assert runner.returncode == -signal.SIGKILL
     study = folder / "studies" / "tiny"
     arguments = ["study", "run", "study.toml", "--workers", "1", "--folder", str(study)]

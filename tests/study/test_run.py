@@ -23,7 +23,7 @@ from otoscribe.train.run import load_run
 from otoscribe.train.settings import read_settings
 from support.tiny_encoder import write_weights
 from support.tiny_study import STUDY, write_study
-from support.tiny_tables import TRAINING, write_table
+from support.tiny_tables import TRAINING, tone, write_table
 
 OVERLAPS, ADAPTERS = ("0.0", "0.5"), ("identity", "mlp")
 
@@ -135,7 +135,7 @@ def test_an_encoder_is_loaded_once_for_all_its_runs_and_recordings_encoded_once(
     assert len(encoded) == 2
 
 
-@pytest.mark.parametrize("change", ["data", "weights", "default", "encoding"])
+@pytest.mark.parametrize("change", ["captions", "recording", "weights", "default", "output"])
 def test_other_data_weights_or_settings_are_other_runs(folder: Path, change: str) -> None:
     options = ["--only", "adapter=mlp", "--only", "overlap=0.0", "--seeds", "1"]
     base_file = Path("base.toml")
@@ -144,8 +144,10 @@ def test_other_data_weights_or_settings_are_other_runs(folder: Path, change: str
     run(*options)
     assert len(runs()) == 1
     match change:
-        case "data":
+        case "captions":
             write_table(folder / "recordings" / "training.csv", {"low.wav": TRAINING["low.wav"]})
+        case "recording":
+            tone(folder / "recordings" / "low.wav", 111)
         case "weights":
             write_weights(folder / "weights", seed=1)
         case "default":

@@ -3,6 +3,7 @@
 A process keeps what the last run was prepared from, so that runs that differ in adapter or seed share it.
 """
 
+import json
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,15 @@ class Shared:
         for name, clip in self.evaluation.items():
             digest.update(f"{clip.sha256} {name}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
+
+    @cached_property
+    def key(self) -> str:
+        """64 hexadecimal digits that tell this from what another study's, or other files', runs share."""
+        clips = [clip.sha256 for clip in (*self.training, *self.validation)]
+        captions = [clip.captions for clip in (*self.training, *self.validation)]
+        settings = [str(self.runs), str(self.places), self.runtime.model_dump_json()]
+        content = [self.captioned, clips, captions, dict(self.encoders), settings]
+        return sha256(json.dumps(content).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -195,7 +205,7 @@ _shops: list[_Shop] = []
 
 
 def _shop_of(shared: Shared) -> _Shop:
-    if not _shops or _shops[0].shared != shared:
+    if not _shops or _shops[0].shared.key != shared.key:
         _shops[:] = [_Shop(shared)]
     return _shops[0]
 
