@@ -140,10 +140,12 @@ def _figures(findings: Findings) -> Section:
 
 
 def figure_axes(findings: Findings) -> list[tuple[str, str | None]]:
-    """Return which axes are set against each other: those of the paper, or else the first and each other."""
+    """Return which axes are set against each other: the paper's pairs, and the first axis if they lack it."""
     axes = findings.table.axes
     found: list[tuple[str, str | None]] = [pair for pair in published.FIGURES if set(pair) <= set(axes)]
-    return found or [(axes[0], by) for by in axes[1:]] or [(axes[0], None)]
+    if not any(axes[0] in pair for pair in found):
+        found[:0] = [(axes[0], by) for by in axes[1:]] or [(axes[0], None)]
+    return found
 
 
 def _tests(findings: Findings) -> Section | None:
