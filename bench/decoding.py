@@ -83,7 +83,7 @@ class Decoding:
 
     def ours(self, part: int = 0) -> list[list[int]]:
         """Caption as `otoscribe caption` does, and return words' ids."""
-        with torch.inference_mode():  # as listen.onnx does it
+        with torch.inference_mode():  # as adapter.onnx does it
             keys, values = self.model.decoder.memory_cache(self.memory)
         clips = [
             EncodedClip(10.0, _real(keys[:, clip], real), _real(values[:, clip], real), None)

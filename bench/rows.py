@@ -20,7 +20,7 @@ ROWS = {
     "score": "scores of captions",
     "vectors": "reading word vectors",
 }
-ALSO_ON_ONE_CORE = ("yamnet",)
+ALSO_ON_ONE_CORE = ("yamnet", "folder")
 
 
 def measured(row: str, threads: int, quick: bool) -> tuple[list[Result], str | None]:

@@ -1,6 +1,6 @@
 """YAMNet with half overlap: a minute of sound to embeddings and scores, 124 patches.
 
-Ours is the exported encoder as the listening half runs it: the whole minute at once, as TensorFlow does.
+Ours is the exported encoder as the listening half runs it, in pieces; TensorFlow takes the minute at once.
 The two TensorFlow Lite networks, Google's in 8 bits and a twin in 32, take a patch at a time, because the
 published one can do nothing else. The sound is that of the test material's recordings.
 """
@@ -21,6 +21,7 @@ from torch.export import Dim
 from bench.compare import Peer, Result, Work, compare, cores
 from bench.yamnet_tensorflow import TensorflowYamnet, function, limit, lite
 from checks.material import DATA
+from otoscribe.audio.pieces import pieces
 from otoscribe.audio.reading import load
 from otoscribe.bundle.graphs import Graph, Port
 from otoscribe.bundle.session import Session
@@ -70,8 +71,10 @@ def results(threads: int, quick: bool) -> Iterator[Result]:
         }
 
         def ours() -> NDArray[np.float32]:
-            found: NDArray[np.float32] = session.run({"waveforms": waveform[None]})["scores"][0]
-            return found
+            parts = pieces(iter([waveform[:, None]]), encoder.receptive_field, FRONT_END.sample_rate)
+            return np.concatenate(
+                [session.run({"waveforms": part.samples.T})["scores"][0, part.kept] for part in parts]
+            )
 
         def check() -> None:
             scores = ours()
@@ -106,7 +109,7 @@ def sound(samples: int) -> Waveform:
 
 
 def exported(encoder: Encoder, threads: int) -> Session:
-    """Return the encoder alone, exported as a model's listen.onnx is."""
+    """Return the encoder alone, exported as a model's encoder.onnx is."""
 
     class Both(nn.Module):
         def __init__(self) -> None:

@@ -12,9 +12,10 @@ import typer
 import yaml
 
 import otoscribe
+from otoscribe.bundle.manifest import read_manifest
 from otoscribe.cli.formats import COLUMNS
 from otoscribe.cli.main import app
-from otoscribe.listen.captioner import LONGEST_SECONDS
+from otoscribe.listen.captioner import BUNDLED
 from support.pages import GROUPS, PACKAGE, PAGES, PROJECT, blocks_of, commands_of, mentions_in
 from support.story import NOT_CHECKED, NOT_RUN, Story
 
@@ -102,7 +103,9 @@ def test_what_people_bring_along_takes_20_lines(file: str) -> None:
 def test_columns_and_limit_are_the_real_ones() -> None:
     page = " ".join(PAGES["docs/captioning.md"].split())
     assert f"`{','.join(COLUMNS)}`" in page
-    assert f"up to {LONGEST_SECONDS // 60} minutes" in page
+    limit = f"up to {read_manifest(BUNDLED).longest_seconds / 3600:g} hours"
+    assert limit in page
+    assert limit in PAGES["README.md"]
 
 
 def test_every_variant_is_listed() -> None:

@@ -45,6 +45,7 @@ def said(recording: object) -> str:
         ("F12_rf64_unfinished.wav", 1.0, "its header was never finished, so its end may be missing"),
         ("F13_gapless_1.mp3", 0.0389, ""),
         ("F18_id3_before_riff.wav", 1.0, ""),
+        ("F19_dts_in.wav", 0.256, ""),
     ],
 )
 def test_cases(name: str, seconds: float, note: str) -> None:
@@ -274,6 +275,17 @@ def test_sizes_of_other_chunks(name: str) -> None:
         assert audio.seconds == pytest.approx(2, abs=1e-3)
         assert len(audio.notes) == 1
         assert note in audio.notes[0]
+
+
+@pytest.mark.parametrize("name", ["ac3", "ac3, large frames", "mp3", "aac"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_samples_may_be_a_coding_in_disguise(name: str, channels: int) -> None:
+    content = sample(name, rate=48000)
+    header = struct.pack("<HHIIHH", 1, channels, 48000, 96000 * channels, 2 * channels, 16)
+    chunks = b"WAVEfmt \x10\0\0\0" + header + b"data" + struct.pack("<I", len(content)) + content
+    disguised = load(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+    assert disguised.seconds == pytest.approx(2, abs=0.1)
+    assert np.abs(np.fft.rfft(disguised.waveform[8000:24000])).argmax() == 500
 
 
 def test_a_recording_inside_a_chunk_is_not_heard() -> None:

@@ -16,7 +16,7 @@ from otoscribe.bundle.bundle import Bundle
 from otoscribe.bundle.manifest import CARD, FILES, MANIFEST, write_manifest
 from otoscribe.errors import BundleError, UsageError
 from otoscribe.text.vocabulary import Vocabulary
-from support.tiny_bundle import SEARCH, WORDS, write_listen, write_step, write_tiny_bundle
+from support.tiny_bundle import SEARCH, WORDS, write_adapter, write_step, write_tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def rewrite_manifest(folder: Path, **changes: object) -> None:
 def seal(folder: Path, **changes: object) -> None:
     """Write a manifest that fits the files, so that only what is tested is wrong."""
     options = {"name": "t", "version": "1", "sample_rate": 8000, "frame_seconds": 0.1, "settings": {}}
-    write_manifest(folder, search=SEARCH, **(options | changes))
+    write_manifest(folder, search=SEARCH, longest_seconds=60.0, **(options | changes))
 
 
 def test_what_was_written_is_read(bundle: Bundle) -> None:
@@ -118,7 +118,7 @@ def test_the_default_decoding_may_be_edited(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../listen.onnx", "/etc/passwd", "sub/listen.onnx", "..", "C:\\listen.onnx", ""]
+    "name", ["../encoder.onnx", "/etc/passwd", "sub/encoder.onnx", "..", "C:\\encoder.onnx", ""]
 )
 def test_file_names_cannot_leave_the_folder(copy: Path, name: str) -> None:
     files = json.loads((copy / MANIFEST).read_text("utf-8"))["files"]
@@ -130,7 +130,7 @@ def test_file_names_cannot_leave_the_folder(copy: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 1}, "has format 1; this otoscribe reads format 3"),
+        ({"format": 1}, "has format 1; this otoscribe reads format 4"),
         ({"format": "1"}, "has format '1'"),
         ({"name": 5}, "not valid at 'name'"),
         ({"unknown": 1}, "not valid at 'unknown'"),
@@ -138,6 +138,9 @@ def test_file_names_cannot_leave_the_folder(copy: Path, name: str) -> None:
         ({"sample_rate": 16000.0}, "not valid at 'sample_rate'"),
         ({"frame_seconds": 0}, "not valid at 'frame_seconds'"),
         ({"frame_seconds": 1e9}, "not valid at 'frame_seconds'"),
+        ({"longest_seconds": 0}, "not valid at 'longest_seconds'"),
+        ({"receptive_field": {"hop": 0, "before": 0, "after": 1}}, "not valid at 'receptive_field.hop'"),
+        ({"receptive_field": {"hop": 800, "before": 0}}, "not valid at 'receptive_field.after'"),
         ({"search": {"beams": 2}}, "impossible search: The search cannot be read at 'beams'"),
         ({"search": 3}, "impossible search"),
         ({"files": {}}, "must list exactly"),
@@ -208,7 +211,7 @@ def test_memory_that_runs_out_is_named(bundle: Bundle, monkeypatch: pytest.Monke
         def run(self, outputs: object, inputs: object) -> None:
             raise RuntimeError("Non-zero status code returned while running Add node: std::bad_alloc")
 
-    monkeypatch.setattr(bundle.listener, "_session", Full())
+    monkeypatch.setattr(bundle.encoder, "_session", Full())
     with pytest.raises(BundleError, match="needs more memory than there is; cut"):
         bundle.listen([np.zeros(8000, dtype=np.float32)])
 
@@ -236,11 +239,11 @@ def test_vocabulary_of_another_size_is_refused(copy: Path) -> None:
 
 
 def test_graph_with_other_inputs_is_refused(copy: Path) -> None:
-    model = onnx.load(copy / "listen.onnx")
+    model = onnx.load(copy / "encoder.onnx")
     model.graph.input[0].name = model.graph.node[0].input[0] = "audio"
     for node in model.graph.node:
         node.input[:] = ["audio" if name == "waveforms" else name for name in node.input]
-    onnx.save(model, copy / "listen.onnx")
+    onnx.save(model, copy / "encoder.onnx")
     seal(copy)
     with pytest.raises(BundleError, match="has the inputs"):
         Bundle.open(copy)
@@ -254,9 +257,9 @@ def test_graph_that_is_no_graph_is_refused(copy: Path) -> None:
 
 
 def test_swapped_graphs_are_refused(copy: Path) -> None:
-    shutil.copy(copy / "step.onnx", copy / "listen.onnx")
+    shutil.copy(copy / "step.onnx", copy / "adapter.onnx")
     seal(copy)
-    with pytest.raises(BundleError, match=r"listen.onnx has the inputs"):
+    with pytest.raises(BundleError, match=r"adapter.onnx has the inputs"):
         Bundle.open(copy)
 
 
@@ -296,7 +299,7 @@ def test_masked_places_are_left_out(bundle: Bundle, monkeypatch: pytest.MonkeyPa
     keys = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     mask = np.array([[True, False, True], [True, True, True]])
     found = {"memory_keys": keys, "memory_values": -keys, "memory_mask": mask}
-    monkeypatch.setattr(bundle.listener, "run", lambda inputs: found)
+    monkeypatch.setattr(bundle.adapter, "run", lambda inputs: found)
     first, second = bundle.listen([np.zeros(800, dtype=np.float32)] * 2)
     for clip, number, places in ((first, 0, [0, 2]), (second, 1, [0, 1, 2])):
         np.testing.assert_array_equal(clip.keys, keys[:, number, places])
@@ -308,7 +311,7 @@ def test_masked_places_are_left_out(bundle: Bundle, monkeypatch: pytest.MonkeyPa
 
 def test_graph_that_fails_says_so(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="could not be run"):
-        bundle.listener.run({"waveforms": np.zeros(8000, dtype=np.float32)})
+        bundle.encoder.run({"waveforms": np.zeros(8000, dtype=np.float32)})
 
 
 def test_step_graph_without_fixed_heads_is_refused(copy: Path) -> None:
@@ -330,9 +333,9 @@ def test_a_training_run_is_no_model_yet(tmp_path: Path) -> None:
 
 
 def test_graphs_of_different_models_are_refused(copy: Path) -> None:
-    write_listen(copy / "listen.onnx", layers=3)
+    write_adapter(copy / "adapter.onnx", layers=3)
     seal(copy)
-    with pytest.raises(BundleError, match=r"listen\.onnx has layers of 3, step\.onnx of 2"):
+    with pytest.raises(BundleError, match=r"adapter\.onnx has layers of 3, step\.onnx of 2"):
         Bundle.open(copy)
 
 

@@ -17,7 +17,7 @@ from otoscribe.model.encoders.huggingface import HuggingfaceSettings
 from otoscribe.model.spectrogram import FrontEnd, LogMelPatches
 from otoscribe.model.words.base import WORDS
 from otoscribe.text.vocabulary import Vocabulary
-from otoscribe.train.export import Listener, _listen_graph
+from otoscribe.train.export import Adapt, Encode, _adapter_graph, _encoder_graph
 from support.encoders import random_encoder
 from support.tiny_transformers import KINDS, tiny_model
 
@@ -71,15 +71,21 @@ def require_a_graph_that_equals(encoder: Encoder, folder: Path) -> None:
         decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, blocks=1),
     )
     model = CaptionModel(settings, Vocabulary.from_captions(["a dog barks"])).eval()
-    onnx.save(_listen_graph(encoder, model), folder / "listen.onnx")
-    session = onnxruntime.InferenceSession(folder / "listen.onnx", providers=["CPUExecutionProvider"])
+    onnx.save(_encoder_graph(encoder), folder / "encoder.onnx")
+    onnx.save(_adapter_graph(encoder, model), folder / "adapter.onnx")
+    first, second = (
+        onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
+        for name in ("encoder.onnx", "adapter.onnx")
+    )
     rng = np.random.default_rng(0)
     for clips, seconds in ((1, 0.05), (2, 1.3), (1, 5.2)):
         samples = int(seconds * encoder.spec.sample_rate)
         waveforms = (0.1 * rng.standard_normal((clips, samples))).astype(np.float32)
         with torch.inference_mode():
-            expected = Listener(encoder, model)(torch.from_numpy(waveforms))
-        found = session.run(None, {"waveforms": waveforms})
+            features = Encode(encoder)(torch.from_numpy(waveforms))
+            expected = (*features, *Adapt(encoder, model)(*features))
+        found = first.run(None, {"waveforms": waveforms})
+        found += second.run(None, {"features": found[0]})
         assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
             assert one.shape == other.shape

@@ -4,6 +4,7 @@ import math
 import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from otoscribe.listen.support import unsupported
 from otoscribe.search.options import Search
 from otoscribe.search.rules import Never
 from otoscribe.text.phrase_book import CLASSES, phrase_book
+from support.threads import own_threads
 from support.tiny_bundle import write_tiny_bundle
 
 
@@ -119,17 +121,90 @@ def test_how_clips_are_grouped_changes_nothing(
     assert sum(sizes) == len(recordings)
 
 
-def test_results_come_before_later_recordings_are_read(captioner: Captioner, recordings: list[Path]) -> None:
+@pytest.mark.parametrize(("threads", "taken"), [(1, 32), (3, 32 + 6 * 3 - 1)])
+def test_results_come_before_later_recordings_are_read(
+    tiny: Path, recordings: list[Path], threads: int, taken: int
+) -> None:
     asked = []
 
     def paths() -> object:
-        for _ in range(5):
+        for _ in range(9):
             for path in recordings:
                 asked.append(path)
                 yield path
 
-    next(captioner.caption_many(paths()))
-    assert len(asked) == 16
+    results = Captioner(tiny, threads).caption_many(paths())
+    assert asked == []
+    next(results)
+    assert len(asked) == taken
+    results.close()
+    assert len(asked) == taken
+    assert not own_threads()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_many_give_what_each_gives(
+    tiny: Path, captioner: Captioner, recordings: list[Path], threads: int
+) -> None:
+    many = [*recordings, "missing.wav", None, *recordings[::-1], *recordings]
+    results = list(Captioner(tiny, threads).caption_many(many, candidates=2))
+    for recording, result in zip(many, results, strict=True):
+        if recording in ("missing.wav", None):
+            assert isinstance(result, Failure)
+        else:
+            assert same(result, captioner.caption(recording, candidates=2))
+
+
+def test_what_is_open_may_be_closed_when_the_next_is_taken(
+    tiny: Path, captioner: Captioner, recordings: list[Path]
+) -> None:
+    def opened() -> object:
+        for path in recordings:
+            with path.open("rb") as file:
+                yield file
+
+    def reused() -> object:
+        content = bytearray()
+        for path in recordings:
+            content[:] = path.read_bytes()
+            yield content
+
+    expected = list(captioner.caption_many(recordings))
+    for lazily in (opened(), reused()):
+        results = list(Captioner(tiny, 3).caption_many(lazily))
+        assert [result.caption for result in results] == [result.caption for result in expected]
+
+
+def test_interrupted_it_leaves_no_threads(
+    tiny: Path, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "search_captions", interrupted)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        list(Captioner(tiny, 3).caption_many(recordings * 9))
+    assert not own_threads()
+    assert raised.tb is not None  # which still holds all that was at work
+
+
+def test_long_recordings_are_listened_to_one_at_a_time(
+    tiny: Path, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captioner, alone = Captioner(tiny, 2), {}
+    listen, two = module.Bundle.listen, threading.Barrier(2, timeout=30)
+
+    def watched(self: module.Bundle, waveforms: list, style: str | None) -> list:
+        seconds = len(waveforms[0]) / self.manifest.sample_rate
+        alone[round(seconds)] = captioner._one_long.locked()
+        if seconds < 4:
+            two.wait()
+        return listen(self, waveforms, style)
+
+    monkeypatch.setattr(module, "_LONG_SECONDS", 4)
+    monkeypatch.setattr(module.Bundle, "listen", watched)
+    assert len(list(captioner.caption_many([*[recordings[1]] * 4, recordings[3]]))) == 5
+    assert alone == {5: True, 2: False}
 
 
 def test_waveform_and_file_give_the_same(captioner: Captioner, recordings: list[Path]) -> None:
@@ -265,7 +340,7 @@ def test_what_cannot_be_decoded_fails_alone(
             assert same(result, expected[index])
 
 
-@pytest.mark.parametrize(("beam", "clips"), [(4, 16), (64, 4), (1000, 1)])
+@pytest.mark.parametrize(("beam", "clips"), [(4, 32), (64, 4), (1000, 1)])
 def test_wide_beams_decode_fewer_clips_together(
     captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch, beam: int, clips: int
 ) -> None:
@@ -276,7 +351,7 @@ def test_wide_beams_decode_fewer_clips_together(
         raise BundleError("Enough.")
 
     monkeypatch.setattr(module, "search_captions", counted)
-    list(captioner.caption_many(recordings * 2, beam=beam))
+    list(captioner.caption_many(recordings * 5, beam=beam))
     assert max(sizes) == clips
 
 
@@ -308,15 +383,6 @@ def test_attention_says_when_each_word_was_heard(tmp_path: Path, captioner: Capt
     halves = attention / 2
     halves[:, 1:] += attention[:, :-1] / 2
     np.testing.assert_allclose(moved, halves, atol=1e-5)
-
-
-def test_too_long_recordings_fail_alone(
-    captioner: Captioner, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "LONGEST_SECONDS", 4)
-    results = list(captioner.caption_many(recordings))
-    assert [isinstance(result, Failure) for result in results] == [index == 3 for index in range(8)]
-    assert "too long" in results[3].message
 
 
 def test_threads_change_nothing(tiny: Path, captioner: Captioner, recordings: list[Path]) -> None:

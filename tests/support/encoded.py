@@ -52,6 +52,7 @@ FORMATS = {
     "tta": Format("tta", "tta", exact=True),
     "amr": Format("amr", "libopencore_amrnb", rate=8000, bit_rate=12_200),
     "ac3": Format("ac3", "ac3", rate=48000, bit_rate=192_000),
+    "ac3, large frames": Format("ac3", "ac3", rate=48000, bit_rate=640_000),
 }
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from otoscribe.bundle.graphs import FIXED, LISTEN, STEP, Port
+from otoscribe.audio.pieces import ReceptiveField
+from otoscribe.bundle.graphs import ADAPT, ENCODE, FIXED, STEP, Port
 from otoscribe.bundle.manifest import write_manifest
 from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import START, Vocabulary
@@ -71,31 +72,37 @@ class Graph:
         onnx.save(model, path)
 
 
-SIZES = {"layers": LAYERS, "heads": HEADS, "head_dim": HEAD_DIM}
+SIZES = {"layers": LAYERS, "heads": HEADS, "head_dim": HEAD_DIM, "width": HOP}
 
 
-def write_listen(path: Path, sources: bool = False, layers: int = LAYERS) -> None:
-    """Write listen.onnx; with `sources`, each place is half of its frame and half of the next one."""
-    g = Graph(seed=1)
+def write_encoder(path: Path) -> None:
+    """Write encoder.onnx, whose frames are the samples themselves."""
+    g = Graph(seed=0)
     padded = g.op("Pad", "waveforms", g.ints(0, 0, 0, HOP))
     samples = g.op("Gather", g.op("Shape", padded), g.ints(1), axis=0)
     used = g.op("Mul", g.op("Div", samples, g.ints(HOP)), g.ints(HOP))
     whole = g.op("Slice", padded, g.ints(0), used, g.ints(1))
-    frames = g.op("Reshape", whole, g.ints(0, -1, HOP))  # [clips, frames, HOP]
+    g.op("Reshape", whole, g.ints(0, -1, HOP), output="features")  # [clips, frames, HOP]
+    g.save(path, ENCODE.inputs, ENCODE.outputs, **SIZES)
+
+
+def write_adapter(path: Path, sources: bool = False, layers: int = LAYERS) -> None:
+    """Write adapter.onnx; with `sources`, each place is half of its frame and half of the next one."""
+    g = Graph(seed=1)
     for output in ("memory_keys", "memory_values"):
-        projected = g.op("Tanh", g.op("MatMul", frames, g.weight(HOP, layers * WIDTH)))
+        projected = g.op("Tanh", g.op("MatMul", "features", g.weight(HOP, layers * WIDTH)))
         split = g.op("Reshape", projected, g.ints(0, 0, layers, HEADS, HEAD_DIM))
         g.op("Transpose", split, output=output, perm=[2, 0, 1, 3, 4])
-    loud = g.op("ReduceMax", frames, g.ints(2), keepdims=0)
+    loud = g.op("ReduceMax", "features", g.ints(2), keepdims=0)
     g.op("Equal", loud, loud, output="memory_mask")
     if sources:
-        zeros = g.op("Mul", g.op("MatMul", frames, g.weight(HOP, 1)), g.constant(np.float32(0)))
+        zeros = g.op("Mul", g.op("MatMul", "features", g.weight(HOP, 1)), g.constant(np.float32(0)))
         square = g.op("MatMul", zeros, g.op("Transpose", zeros, perm=[0, 2, 1]))  # [clips, frames, frames]
         first = g.op("Gather", square, g.constant(np.int64(0)), axis=0)
         both = g.op("Add", g.op("EyeLike", first, k=0), g.op("EyeLike", first, k=1))
         g.op("Add", square, g.op("Mul", both, g.constant(np.float32(0.5))), output="sources")
-    outputs = LISTEN.outputs[: 4 if sources else 3]
-    g.save(path, LISTEN.inputs, outputs, **SIZES | {"layers": layers})
+    outputs = ADAPT.outputs[: 4 if sources else 3]
+    g.save(path, ADAPT.inputs, outputs, **SIZES | {"layers": layers})
 
 
 def write_step(path: Path, vocabulary: int) -> None:
@@ -140,7 +147,8 @@ def write_step(path: Path, vocabulary: int) -> None:
 def write_tiny_bundle(folder: Path, sources: bool = False) -> Path:
     folder.mkdir(parents=True)
     vocabulary = Vocabulary(WORDS)
-    write_listen(folder / "listen.onnx", sources)
+    write_encoder(folder / "encoder.onnx")
+    write_adapter(folder / "adapter.onnx", sources)
     write_step(folder / "step.onnx", len(vocabulary))
     (folder / "vocabulary.json").write_text(vocabulary.to_json(), encoding="utf-8")
     (folder / "README.md").write_text("# tiny\n\nRandom weights, for tests.\n", encoding="utf-8")
@@ -150,6 +158,8 @@ def write_tiny_bundle(folder: Path, sources: bool = False) -> Path:
         version="1",
         sample_rate=SAMPLE_RATE,
         frame_seconds=HOP / SAMPLE_RATE,
+        longest_seconds=600.0,
+        receptive_field=ReceptiveField(hop=HOP, before=0, after=1),
         search=SEARCH,
         settings={"seed": 1},
     )

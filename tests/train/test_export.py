@@ -9,10 +9,12 @@ import onnx
 import pytest
 import torch
 
-from otoscribe.audio import reading
+from otoscribe.audio import pieces, reading
+from otoscribe.audio.pieces import ReceptiveField
 from otoscribe.bundle.bundle import Bundle
 from otoscribe.bundle.onnx_stepper import OnnxStepper
 from otoscribe.errors import BundleError, RunError, WeightsError
+from otoscribe.listen import hearing
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.encoders import yamnet, yamnet_voice
 from otoscribe.model.encoders.base import FORMULA, Encoder, load_encoder
@@ -22,7 +24,13 @@ from otoscribe.search.options import Search
 from otoscribe.text.vocabulary import START, Vocabulary
 from otoscribe.train import export as exporter
 from otoscribe.train.batches import pad
-from otoscribe.train.export import TOLERANCE, export, largest_difference
+from otoscribe.train.export import (
+    LONGEST_IN_ONE_PASS,
+    LONGEST_SECONDS,
+    TOLERANCE,
+    export,
+    largest_difference,
+)
 from otoscribe.train.run import load_run, save_tensors
 from otoscribe.train.settings import ExperimentSettings
 from support.tiny_trunk import TinyTrunk
@@ -215,13 +223,12 @@ def test_float16_takes_half_the_room_and_8_bits_a_quarter(label_run: Path, half:
     def weights(*modules: torch.nn.Module) -> int:
         return sum(parameter.nbytes for module in modules for parameter in module.parameters())
 
-    # The tables of the front end and of the pitch stay as they are.
-    tables = sum(buffer.nbytes for buffer in encoder.buffers())
-    # Which class explains another is known in steps of 1/127.
-    tables += model.adapter.get_buffer("explains").nbytes / 4
     expected = {
         "step.onnx": weights(model.words, model.decoder) / 2,
-        "listen.onnx": weights(encoder) / 4 + weights(model.adapter) / 2 + tables,
+        # The tables of the front end and of the pitch stay as they are.
+        "encoder.onnx": weights(encoder) / 4 + sum(buffer.nbytes for buffer in encoder.buffers()),
+        # Which class explains another is known in steps of 1/127.
+        "adapter.onnx": weights(model.adapter) / 2 + model.adapter.get_buffer("explains").nbytes / 4,
     }
     for name, size in expected.items():
         assert 0.9 * size < (half / name).stat().st_size < 1.1 * size + 100_000
@@ -239,7 +246,7 @@ def test_float16_weights_are_cast_once_loaded(half: Path) -> None:
 def test_an_8_bit_encoder_is_stored_exactly(label_run: Path, half: Path) -> None:
     encoder = in_8_bits(loaded(label_run)[0])
     codes, floats = (
-        stored(half / "listen.onnx", data_type)
+        stored(half / "encoder.onnx", data_type)
         for data_type in (onnx.TensorProto.INT8, onnx.TensorProto.FLOAT)
     )
     found = [code * floats[name] for name, code in codes.items()]
@@ -268,12 +275,35 @@ def test_memory_holds_no_places_that_the_adapter_masks(label_run: Path, half: Pa
         np.testing.assert_allclose(clip.sources, sources[mask], atol=1e-5)
 
 
-def test_the_manifest_says_how_long_a_frame_is(exported: Path, half: Path) -> None:
-    assert Bundle.open(exported).manifest.frame_seconds == pytest.approx(0.96)
+def test_the_manifest_says_how_long_a_frame_is_and_how_far_it_sees(exported: Path, half: Path) -> None:
+    manifest = Bundle.open(exported).manifest
+    assert manifest.frame_seconds == pytest.approx(0.96)
+    assert manifest.receptive_field == ReceptiveField(hop=15360, before=0, after=2)
+
+
+def test_a_long_recording_is_taken_where_no_memory_grows_with_its_square(exported: Path, half: Path) -> None:
+    # The one model's adapter compares each frame with each.
+    longest = [Bundle.open(folder).manifest.longest_seconds for folder in (exported, half)]
+    assert longest == [LONGEST_IN_ONE_PASS, LONGEST_SECONDS]
+
+
+def test_a_long_recording_is_encoded_in_pieces_as_in_one_pass(
+    half: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, noise = Bundle.open(half), np.random.default_rng(8)
+    waveform = (np.linspace(0.01, 0.15, 500_000) * noise.standard_normal(500_000)).astype(np.float32)
+    monkeypatch.setattr(pieces, "PIECE_SECONDS", 7.0)
+    sound = hearing.from_array(bundle, waveform, 16_000)
+    assert isinstance(sound, hearing.Features)
+    found, (expected,) = hearing.encoded(bundle, sound, None), bundle.listen([waveform])
+    assert found.seconds == expected.seconds
+    np.testing.assert_allclose(found.keys, expected.keys, atol=1e-5)
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-5)
+    np.testing.assert_allclose(found.sources, expected.sources, atol=1e-5)
 
 
 def test_graphs_hold_no_trace_of_the_machine_they_were_made_on(exported: Path) -> None:
-    for name in ("listen.onnx", "step.onnx"):
+    for name in ("encoder.onnx", "adapter.onnx", "step.onnx"):
         content = (exported / name).read_bytes()
         for trace in (b".py", b"site-packages", b'File "', str(Path.home()).encode() + b"/"):
             assert trace not in content
@@ -330,7 +360,9 @@ def test_graphs_that_differ_from_the_model_become_no_bundle(
         return graph
 
     monkeypatch.setattr(exporter, "_step_graph", moved("step.onnx"))
-    monkeypatch.setattr(exporter, "_listen_graph", lambda *arguments: onnx.load(exported / "listen.onnx"))
+    for name in ("encoder", "adapter"):
+        same = onnx.load(exported / f"{name}.onnx")
+        monkeypatch.setattr(exporter, f"_{name}_graph", lambda *arguments, same=same: same)
     with pytest.raises(RunError, match=r"differ from the model by [0-9.]+e-0[12] in log-probability"):
         export(run, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []

@@ -37,6 +37,17 @@ def checked(channel: Any) -> Channel:
     raise UsageError(f"There is no channel {channel!r}; give a number from 1 on, or 'each'.")
 
 
+def one(channel: Any) -> int | None:
+    """Return a channel, or None for the mean of all.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if (known := checked(channel)) == "each":
+        raise UsageError("Only caption_many and load_each hear each channel; name one by its number.")
+    return known
+
+
 _FEW = 200
 """Samples."""
 
@@ -103,8 +114,10 @@ def mixed(
                     f"heard by itself, but one of them (channel 1) or their mean can."
                 )
             yield Block(samples, rate)
+        elif channel is None and channels == 1:
+            yield Block(samples, rate)
         elif channel is None:
-            chosen = loudest().get(channels) if channels > 1 else None
+            chosen = loudest().get(channels)
             if chosen is not None:
                 notes.add(f"its channels cancel each other, so that only channel {chosen + 1} is heard")
                 yield Block(samples[:, chosen : chosen + 1], rate)

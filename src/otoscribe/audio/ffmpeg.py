@@ -5,6 +5,7 @@ reads from bytes that were opened before; the formats and decoders that it may c
 no protocol that it may use.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,7 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.audio.frame import AudioFrame
+from av.audio.frame import AudioFrame, format_dtypes
 from av.audio.stream import AudioStream
 from av.container.input import InputContainer
 from numpy.typing import NDArray
@@ -36,6 +37,12 @@ _BUFFER = 1 << 16
 _PLAIN = (b"RIFF", b"RF64", b"FORM")
 """What WAV and AIFF begin with. In case samples are a disguised DTS, FFmpeg decodes the first 5 MB to find
 out, which takes most of the time of a short recording; the first buffer tells as well."""
+
+_DTS = np.array([0x7FFE8001, 0xFE7F0180, 0x1FFFE800, 0xFF1F00E8], ">u4").view("<u4")
+"""What every frame of DTS begins with, in words of 16 or 14 bits of either order."""
+
+_CODED = re.compile(rb"\x0b\x77|\x77\x0b|\xff[\xe2-\xff][^\xf0-\xff]|\x56[\xe0-\xff]", re.DOTALL)
+"""What AC-3, MP3 and AAC begin with, as which FFmpeg knows samples only if they begin so."""
 
 _ALLOWANCE = 1 << 28
 """Bytes that FFmpeg may read on before there is sound (again): it might take hours over a file of nothing."""
@@ -94,6 +101,8 @@ def _opened(part: Part) -> Iterator[InputContainer]:
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "none", "codec_whitelist": _decoders()}
     if part.at(0, 4) in _PLAIN:
         options["probesize"] = str(_BUFFER)
+        if _holds_samples(part):
+            options["max_probe_packets"] = "1"  # FFmpeg would hold all formats that it knows against them
     part.allowance = _ALLOWANCE
     try:
         container = av.open(part, "r", options=options, buffer_size=_BUFFER, metadata_errors="replace")
@@ -103,6 +112,15 @@ def _opened(part: Part) -> Iterator[InputContainer]:
     with container:
         part.check()
         yield container
+
+
+def _holds_samples(part: Part) -> bool:
+    """Tell whether nothing in the first buffers of a WAV looks as if its samples were something else."""
+    place = part.at(0, _BUFFER).find(b"data")
+    audio = part.at(place + 8, 2 * _BUFFER)
+    words = (np.frombuffer(audio[at : at + (len(audio) - at) // 4 * 4], "<u4") for at in (0, 2))
+    is_dts = any(np.isin(pairs, _DTS).any() for pairs in words)
+    return place > 0 and not is_dts and not _CODED.match(audio)
 
 
 @cache
@@ -172,8 +190,11 @@ def _samples(frame: AudioFrame) -> NDArray[Any]:
     """Return [samples, channels], of the type that the decoder gives."""
     if frame.format.is_planar and frame.layout.nb_channels > _PLANES:
         (frame,) = av.AudioResampler(frame.format.packed, frame.layout, frame.sample_rate).resample(frame)
+    if len(frame.planes) == 1:  # as in every WAV, whose frames are many and short
+        shape = (frame.samples, frame.layout.nb_channels)
+        return np.ndarray(shape, format_dtypes[frame.format.name], memoryview(frame.planes[0]))
     array: NDArray[Any] = frame.to_ndarray()
-    return array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
+    return array.T
 
 
 def _block(gathered: list[NDArray[Any]], sample_rate: int) -> Block:

@@ -1,17 +1,19 @@
 """Recordings and arrays → float32 waveforms at a model's rate, whole or as a stream of blocks."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from otoscribe.audio import sources
-from otoscribe.audio.channels import Channel, Powers, checked, mixed
+from otoscribe.audio.channels import Channel, Powers, checked, mixed, one
 from otoscribe.audio.decoding import blocks as decoded
 from otoscribe.audio.levels import Levels
 from otoscribe.audio.notes import Notes
+from otoscribe.audio.pieces import joined
 from otoscribe.audio.sources import Recording
 from otoscribe.audio.waveform import Audio, Block, Waveform, check_rate, resampled, samples_of
 from otoscribe.errors import AudioError, UsageError
@@ -19,8 +21,23 @@ from otoscribe.errors import AudioError, UsageError
 _BLOCK = 1 << 18
 """Values of an array in memory that are passed on at a time: 1 MiB."""
 
+T = TypeVar("T")
+
+Gather = Callable[[Iterator[Waveform]], Sequence[T]]
+"""Makes something of each channel of a recording, from all of its blocks [samples, channels], one by one."""
+
 _Decode = Callable[[Notes], Iterator[Block]]
 """Starts decoding from the beginning, whenever it is called."""
+
+
+class Gathered(NamedTuple, Generic[T]):
+    """What was made of one channel of a recording, or of what its channels were mixed to."""
+
+    result: T
+    channel: int | None
+    """As `Audio.channel`."""
+    notes: tuple[str, ...]
+    """As `Audio.notes`."""
 
 
 def load(
@@ -47,7 +64,7 @@ def load(
             sample that is a number.
         UsageError: `sample_rate` is outside `SAMPLE_RATES`, or there can be no such channel.
     """
-    (audio,) = _load(recording, sample_rate, longest_seconds, _one(channel))
+    (audio,) = _audios(gather(recording, sample_rate, _waveforms, longest_seconds, one(channel)), sample_rate)
     return audio
 
 
@@ -58,7 +75,7 @@ def load_each(recording: Recording, sample_rate: int, longest_seconds: float = m
         AudioError: as for `load`, or the number of channels changes within the recording.
         UsageError: `sample_rate` is outside `SAMPLE_RATES`.
     """
-    return _load(recording, sample_rate, longest_seconds, "each")
+    return _audios(gather(recording, sample_rate, _waveforms, longest_seconds, "each"), sample_rate)
 
 
 def from_array(
@@ -81,6 +98,48 @@ def from_array(
         AudioError: it is no such array, empty, lasts more than `longest_seconds`, or holds hardly a number.
         UsageError: a rate is outside `SAMPLE_RATES`, or there can be no such channel.
     """
+    (audio,) = _audios(
+        gather_array(waveform, original, sample_rate, _waveforms, longest_seconds, channel), sample_rate
+    )
+    return audio
+
+
+def gather(
+    recording: Recording,
+    sample_rate: int,
+    into: Gather[T],
+    longest_seconds: float = math.inf,
+    channel: Channel = None,
+) -> tuple[Gathered[T], ...]:
+    """Read a recording block by block, into whatever is made of it; see `load`, which makes one waveform.
+
+    Args:
+        recording: as for `load`.
+        sample_rate: Hz, of the blocks.
+        into: called with the blocks, and called again with others where it turns out at their end that the
+            channels cancel each other.
+        longest_seconds: as for `load`.
+        channel: as for `load`; or "each", and the blocks have as many channels as the recording.
+
+    Raises:
+        AudioError: as `load`.
+        UsageError: as `load`.
+    """
+    check_rate(sample_rate)
+    with sources.opened(recording) as source:
+        heard = _Hearing(partial(decoded, source), source.name, sample_rate, checked(channel))
+        return heard.whole(into, longest_seconds)
+
+
+def gather_array(
+    waveform: ArrayLike,
+    original: int,
+    sample_rate: int,
+    into: Gather[T],
+    longest_seconds: float = math.inf,
+    channel: int | None = None,
+) -> tuple[Gathered[T], ...]:
+    """Resample an array block by block, into whatever is made of it; see `from_array` and `gather`."""
     check_rate(original)
     check_rate(sample_rate)
     samples = samples_of(waveform)
@@ -89,8 +148,7 @@ def from_array(
     def decode(notes: Notes) -> Iterator[Block]:
         return (Block(samples[start : start + size], original) for start in range(0, len(samples), size))
 
-    (audio,) = _Hearing(decode, "The waveform", sample_rate, _one(channel)).whole(longest_seconds)
-    return audio
+    return _Hearing(decode, "The waveform", sample_rate, one(channel)).whole(into, longest_seconds)
 
 
 def stream(
@@ -121,7 +179,7 @@ def stream(
     size = max(1, round(seconds * sample_rate))
     waiting = np.zeros(0, dtype=np.float32)
     with sources.opened(recording) as source:
-        heard = _Hearing(partial(decoded, source), source.name, sample_rate, _one(channel))
+        heard = _Hearing(partial(decoded, source), source.name, sample_rate, one(channel))
         for block in heard.blocks(Notes() if notes is None else notes, cache(heard.cancelling)):
             waiting = np.concatenate([waiting, block[:, 0]])
             while len(waiting) >= size:
@@ -131,18 +189,12 @@ def stream(
         yield waiting
 
 
-def _one(channel: object) -> int | None:
-    if (known := checked(channel)) == "each":
-        raise UsageError("Only caption_many and load_each hear each channel; name one by its number.")
-    return known
+def _waveforms(blocks: Iterator[Waveform]) -> list[Waveform]:
+    return [np.ascontiguousarray(waveform) for waveform in joined(blocks).T]
 
 
-def _load(
-    recording: Recording, sample_rate: int, longest_seconds: float, channel: Channel
-) -> tuple[Audio, ...]:
-    check_rate(sample_rate)
-    with sources.opened(recording) as source:
-        return _Hearing(partial(decoded, source), source.name, sample_rate, channel).whole(longest_seconds)
+def _audios(gathered: Sequence[Gathered[Waveform]], sample_rate: int) -> tuple[Audio, ...]:
+    return tuple(Audio(one.result, sample_rate, one.channel, one.notes) for one in gathered)
 
 
 class _Hearing:
@@ -173,33 +225,35 @@ class _Hearing:
             pass
         return powers.loudest()
 
-    def whole(self, longest_seconds: float) -> tuple[Audio, ...]:
+    def whole(self, into: Gather[T], longest_seconds: float) -> tuple[Gathered[T], ...]:
         """Hear all of it."""
-        samples, notes = self._gathered(longest_seconds, {})
+        results, notes = self._gathered(into, longest_seconds, {})
         # Only its end tells whether channels cancel, and hardly any do.
         if self._channel is None and (loudest := self._powers.loudest()):
-            samples, notes = self._gathered(longest_seconds, loudest)
-        waveforms = np.ascontiguousarray(samples.T)
+            results, notes = self._gathered(into, longest_seconds, loudest)
         first = 1 if self._channel == "each" else self._channel
         return tuple(
-            Audio(waveform, self._sample_rate, first and first + index, tuple(notes))
-            for index, waveform in enumerate(waveforms)
+            Gathered(result, first and first + index, tuple(notes)) for index, result in enumerate(results)
         )
 
-    def _gathered(self, longest_seconds: float, loudest: dict[int, int]) -> tuple[Waveform, Notes]:
-        # Grown by reallocation, since joining a list would hold everything twice.
-        gathered, notes, channels = bytearray(), Notes(), 1
+    def _gathered(
+        self, into: Gather[T], longest_seconds: float, loudest: dict[int, int]
+    ) -> tuple[Sequence[T], Notes]:
+        notes = Notes()
         try:
-            for block in self.blocks(notes, lambda: loudest):
-                gathered += block.tobytes()
-                channels = block.shape[1]
-                if len(gathered) > longest_seconds * self._sample_rate * channels * block.itemsize:
-                    raise AudioError(
-                        f"{self._name} lasts more than {longest_seconds / 60:g} minutes, which is too long "
-                        f"to be heard at once; cut it into parts."
-                    )
+            return into(self._limited(self.blocks(notes, lambda: loudest), longest_seconds)), notes
         except MemoryError as error:
             raise AudioError(
                 f"{self._name} is too long for this machine's memory; cut it into parts."
             ) from error
-        return np.frombuffer(gathered, dtype=np.float32).reshape(-1, channels), notes
+
+    def _limited(self, blocks: Iterator[Waveform], longest_seconds: float) -> Iterator[Waveform]:
+        samples = 0
+        for block in blocks:
+            samples += len(block)
+            if samples > longest_seconds * self._sample_rate:
+                raise AudioError(
+                    f"{self._name} lasts more than {longest_seconds / 60:g} minutes, which is too long to be "
+                    f"heard at once; cut it into parts."
+                )
+            yield block

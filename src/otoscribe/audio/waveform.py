@@ -158,7 +158,7 @@ def scaled(samples: NDArray[Any], bits: int) -> Waveform:
     half = 2.0 ** (bits - 1)
     if samples.dtype.kind == "u":
         return ((samples - half) / half).astype(np.float32)
-    return (samples / np.float32(half) if bits <= 16 else samples / half).astype(np.float32)
+    return (samples / np.float32(half) if bits <= 16 else samples / half).astype(np.float32, copy=False)
 
 
 def _array(waveform: ArrayLike) -> NDArray[Any]:

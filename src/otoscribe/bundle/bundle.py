@@ -1,7 +1,8 @@
 """An exported model on disk: a folder that is verified when it is opened.
 
     manifest.json    what the model is, how it decodes, and the size and SHA-256 of what decides a caption
-    listen.onnx      waveforms → keys and values of every decoder block's cross-attention
+    encoder.onnx     waveforms, or pieces of one → the encoder's frames
+    adapter.onnx     all frames → keys and values of every decoder block's cross-attention
     step.onnx        one decoder step with key/value cache → log-probabilities
     vocabulary.json  the words, in the order of their ids
     README.md        the card: data, licences, measured quality
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from otoscribe.audio.waveform import Waveform
-from otoscribe.bundle.graphs import LISTEN, STEP, Cache
+from otoscribe.bundle.graphs import ADAPT, ENCODE, STEP, Cache
 from otoscribe.bundle.manifest import AGAIN, CARD, FILES, Manifest, read_manifest, read_verified, text_of
 from otoscribe.bundle.session import Session
 from otoscribe.errors import BundleError, UsageError, unknown_name
@@ -57,7 +58,8 @@ class Bundle:
     vocabulary: Vocabulary
     card: str
     """Empty if the folder has none."""
-    listener: Session
+    encoder: Session
+    adapter: Session
     stepper: Session
 
     @classmethod
@@ -79,14 +81,19 @@ class Bundle:
         manifest = read_manifest(folder)
         contents = {name: read_verified(folder, name, manifest.files[name]) for name in FILES}
         vocabulary = Vocabulary.from_json(text_of(folder / "vocabulary.json", contents["vocabulary.json"]))
-        listener = Session(folder / "listen.onnx", contents["listen.onnx"], LISTEN, threads)
-        stepper = Session(folder / "step.onnx", contents["step.onnx"], STEP, threads)
-        for axis, size in listener.sizes.items():
-            if stepper.sizes[axis] != size:
-                raise BundleError(
-                    f"The graphs in {folder} are of different models: listen.onnx has {axis} of {size}, "
-                    f"step.onnx of {stepper.sizes[axis]}. {AGAIN}"
-                )
+        graphs = {"encoder.onnx": ENCODE, "adapter.onnx": ADAPT, "step.onnx": STEP}
+        encoder, adapter, stepper = (
+            Session(folder / name, contents[name], graph, threads) for name, graph in graphs.items()
+        )
+        sizes: dict[str, tuple[int, str]] = {}
+        for name, session in zip(graphs, (encoder, adapter, stepper), strict=True):
+            for axis, size in session.sizes.items():
+                known, other = sizes.setdefault(axis, (size, name))
+                if known != size:
+                    raise BundleError(
+                        f"The graphs in {folder} are of different models: {other} has {axis} of {known}, "
+                        f"{name} of {size}. {AGAIN}"
+                    )
         if stepper.sizes["vocabulary"] != len(vocabulary):
             raise BundleError(
                 f"{folder / 'step.onnx'} chooses among {stepper.sizes['vocabulary']} words, but "
@@ -95,7 +102,7 @@ class Bundle:
         card = folder / CARD
         # People edit the card, and no caption depends on it.
         text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-        return cls(manifest, vocabulary, text, listener, stepper)
+        return cls(manifest, vocabulary, text, encoder, adapter, stepper)
 
     def check_style(self, style: str | None) -> None:
         """Raise `UsageError` unless the model knows a style, or none is asked for."""
@@ -114,29 +121,56 @@ class Bundle:
             style: how to write, one of `manifest.styles`; the model's first if None.
 
         Raises:
+            BundleError: a graph does not run, as it happens when memory runs out, or gives no places.
+            UsageError: the model knows no such style.
+        """
+        self.check_style(style)
+        seconds = len(waveforms[0]) / self.manifest.sample_rate
+        return self.adapt(self.encode(waveforms), seconds, style)
+
+    def encode(self, waveforms: Sequence[Waveform]) -> NDArray[np.float32]:
+        """Return the encoder's frames of equally long clips, or pieces, [clips, frames, width].
+
+        Raises:
+            BundleError: the graph does not run, as it happens when memory runs out.
+        """
+        features: NDArray[np.float32] = self.encoder.run({"waveforms": np.stack(waveforms)})["features"]
+        return features
+
+    def adapt(
+        self, features: NDArray[np.float32], seconds: float, style: str | None = None
+    ) -> list[EncodedClip]:
+        """Make of all frames of equally long clips what the decoder attends to.
+
+        Args:
+            features: from `encode`, [clips, frames, width]; of pieces, joined.
+            seconds: duration of the clips.
+            style: as for `listen`.
+
+        Raises:
             BundleError: the graph does not run, as it happens when memory runs out, or gives no places.
             UsageError: the model knows no such style.
         """
         self.check_style(style)
         styles = self.manifest.styles
-        found = self.listener.run({"waveforms": np.stack(waveforms)})
+        found = self.adapter.run({"features": features})
         keys, values, mask = found["memory_keys"], found["memory_values"], found["memory_mask"]
         sources, support, salience = (found.get(name) for name in ("sources", "support", "salience"))
         if keys.shape != values.shape or mask.shape != keys.shape[1:3] or not mask.any(axis=1).all():
-            raise BundleError(f"The model's listen.onnx gave a memory of the shape {keys.shape}. {AGAIN}")
+            raise BundleError(f"The model's adapter.onnx gave a memory of the shape {keys.shape}. {AGAIN}")
         if style is not None:
             mask = mask.copy()
             mask[:, : len(styles)] = np.array(styles) == style
         return [
             EncodedClip(
-                seconds=len(waveform) / self.manifest.sample_rate,
+                seconds=seconds,
                 keys=keys[:, clip, mask[clip]],
                 values=values[:, clip, mask[clip]],
                 sources=None if sources is None else sources[clip, mask[clip]],
                 support=None if support is None else support[clip],
                 salience=None if salience is None else salience[clip],
             )
-            for clip, waveform in enumerate(waveforms)
+            for clip in range(len(features))
         ]
 
     def cache(self, clips: Sequence[EncodedClip]) -> Cache[NDArray[np.generic]]:

@@ -1,4 +1,4 @@
-"""The two graphs of a bundle, stated once: what goes in, what comes out, and what each axis is.
+"""The three graphs of a bundle, stated once: what goes in, what comes out, and what each axis is.
 
 By these, an export is named and traced, a bundle is verified, and a stepper feeds, pads and reorders.
 """
@@ -27,6 +27,8 @@ class Graph(NamedTuple):
     outputs: tuple[Port, ...]
     optional: frozenset[str] = frozenset()
     """Names of outputs that a model may lack."""
+    large: bool = False
+    """Whether it computes with large arrays, none of which may stay in memory for longer than it is used."""
 
     def of(self, blocks: int) -> "Graph":
         """Return the graph of a decoder with so many blocks, every port by its own name."""
@@ -38,7 +40,7 @@ class Graph(NamedTuple):
             )
             for ports in (self.inputs, self.outputs)
         )
-        return Graph(inputs, outputs, self.optional)
+        return self._replace(inputs=inputs, outputs=outputs)
 
 
 def names_of(name: str, blocks: int) -> tuple[str, ...]:
@@ -46,7 +48,7 @@ def names_of(name: str, blocks: int) -> tuple[str, ...]:
     return tuple(f"{name}.{block}" for block in range(blocks))
 
 
-FIXED = frozenset({"layers", "heads", "head_dim", "vocabulary"})
+FIXED = frozenset({"layers", "heads", "head_dim", "vocabulary", "width"})
 """Axes whose size belongs to the model; all others may differ from run to run."""
 
 _MEMORY = ("layers", "clips", "places", "heads", "head_dim")
@@ -86,8 +88,13 @@ class Cache(NamedTuple, Generic[Array]):
         return cls(keys, values, memory_keys, memory_values, arrays[-1])
 
 
-LISTEN = Graph(
-    inputs=(Port("waveforms", "float", ("clips", "samples")),),
+_FEATURES = Port("features", "float", ("clips", "frames", "width"))
+
+ENCODE = Graph(inputs=(Port("waveforms", "float", ("clips", "samples")),), outputs=(_FEATURES,), large=True)
+"""Equally long waveforms, or equally long pieces of them → the encoder's frames."""
+
+ADAPT = Graph(
+    inputs=(_FEATURES,),
     outputs=(
         Port("memory_keys", "float", _MEMORY),
         Port("memory_values", "float", _MEMORY),
@@ -97,11 +104,12 @@ LISTEN = Graph(
         Port("salience", "float", ("clips", "sounds", "classes")),
     ),
     optional=frozenset({"sources", "support", "salience"}),
+    large=True,
 )
-"""Equally long waveforms → keys and values of every decoder block's cross-attention; which places are real;
-where a place of the memory is not just the frame of that number, which frames it comes from; how far each
-class of the phrase book is heard, below 0 where it is not; and how much a caption should name each of the
-sounds with most evidence, at every class by whose words it is named, else 0."""
+"""All frames of equally long clips → keys and values of every decoder block's cross-attention; which places
+are real; where a place of the memory is not just the frame of that number, which frames it comes from; how
+far each class of the phrase book is heard, below 0 where it is not; and how much a caption should name each
+of the sounds with most evidence, at every class by whose words it is named, else 0."""
 
 STEP = Graph(
     inputs=(

@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from otoscribe import files
+from otoscribe.audio.pieces import ReceptiveField
 from otoscribe.errors import BundleError, UsageError
 from otoscribe.search.options import Decoding
 from otoscribe.settings import Frozen
 
 MANIFEST = "manifest.json"
 CARD = "README.md"
-FILES = ("listen.onnx", "step.onnx", "vocabulary.json")
+FILES = ("encoder.onnx", "adapter.onnx", "step.onnx", "vocabulary.json")
 """What decides a caption."""
-FORMAT = 3
+FORMAT = 4
 
 _MANIFEST_BYTES = 1 << 20
 """A manifest has a few thousand; more is no manifest, and would be held in memory before that shows."""
@@ -40,13 +41,18 @@ class StoredFile(Frozen):
 class Manifest(Frozen):
     """The contents of manifest.json."""
 
-    format: Literal[3]
+    format: Literal[4]
     name: Annotated[str, Field(min_length=1)]
     version: str
     sample_rate: Annotated[int, Field(ge=1_000, le=1_000_000)]
-    """Hz; of the waveforms that listen.onnx takes."""
+    """Hz; of the waveforms that encoder.onnx takes."""
     frame_seconds: Annotated[float, Field(gt=0, le=60)]
     """Time from one frame of the encoder to the next."""
+    longest_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    """Longer recordings are refused."""
+    receptive_field: ReceptiveField | None = None
+    """How far a frame of the encoder sees, by which a long recording is encoded in pieces; None: it takes a
+    recording whole."""
     search: Decoding
     """How the model decodes unless asked otherwise; may be edited."""
     styles: Annotated[tuple[str, ...], Field(strict=False)] = ()  # JSON knows lists only
@@ -67,8 +73,10 @@ def write_manifest(
     version: str,
     sample_rate: int,
     frame_seconds: float,
+    longest_seconds: float,
     search: Decoding,
     settings: Mapping[str, Any],
+    receptive_field: ReceptiveField | None = None,
     styles: Sequence[str] = (),
     confidence: Signs | None = None,
 ) -> Manifest:
@@ -88,6 +96,8 @@ def write_manifest(
         "version": version,
         "sample_rate": sample_rate,
         "frame_seconds": frame_seconds,
+        "longest_seconds": longest_seconds,
+        **({"receptive_field": receptive_field.model_dump()} if receptive_field else {}),
         "search": search.model_dump(include=set(Decoding.model_fields)),
         **({"styles": list(styles)} if styles else {}),
         **({"confidence": list(confidence)} if confidence else {}),

@@ -12,7 +12,7 @@ class Limits:
     """What a batch may hold at most; a thing that exceeds a limit by itself is a batch of its own."""
 
     clips: int
-    """Things that last; most of the gain of batching comes with the first 16."""
+    """Things that last; most of the gain of batching comes with the first 32."""
     seconds: float
     """Things that last times the longest one's seconds: so long one does not fill up many short ones, and
     what waits beside it is done first."""

@@ -2,24 +2,30 @@
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from otoscribe.audio import reading
-from otoscribe.audio.channels import Channel, checked
+from otoscribe.audio.channels import Channel, checked, one
 from otoscribe.audio.sources import Recording, name_of
-from otoscribe.audio.waveform import Audio
 from otoscribe.bundle.bundle import Bundle, EncodedClip
 from otoscribe.bundle.manifest import MANIFEST, Manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
-from otoscribe.bundle.session import NO_MEMORY
+from otoscribe.bundle.session import NO_MEMORY, cores
 from otoscribe.errors import BundleError, OtoscribeError, UsageError
+from otoscribe.listen import hearing
 from otoscribe.listen.batching import Limits, batched
 from otoscribe.listen.grounded import Ground, chance, grounded_search
+from otoscribe.listen.hearing import Sound
+from otoscribe.listen.pool import in_order
 from otoscribe.listen.results import Candidate, Caption, Failure
 from otoscribe.search.beam import Hypothesis
 from otoscribe.search.beam import search as search_captions
@@ -30,10 +36,7 @@ from otoscribe.text.vocabulary import Vocabulary
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The model that ships inside the package."""
 
-LONGEST_SECONDS = 1800
-"""A whole recording becomes one caption in one pass, which takes about 1.3 MB per second with YAMNet."""
-
-_CLIPS = 16
+_CLIPS = 32
 """Recordings decoded together: most of the gain of batching, and the first captions come soon."""
 
 _SECONDS = 600
@@ -43,13 +46,37 @@ _ROWS = 256
 """Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
 
 
+_AHEAD = 6
+"""Recordings for each thread that are taken before the first of them is decoded, to last while it is."""
+
+_LONG_SECONDS = 60
+"""Longer recordings are listened to one at a time, for the memory that each takes; but pieces take little."""
+
+
 @dataclass(frozen=True)
 class _Heard:
-    """What was read and waits for its batch."""
+    """What was read."""
 
     file: str | None
-    audio: Audio
+    sound: Sound
     style: str | None
+
+
+@dataclass(frozen=True)
+class _Listened:
+    """What was listened to and waits for its batch."""
+
+    file: str | None
+    channel: int | None
+    notes: tuple[str, ...]
+    clip: EncodedClip
+
+
+_Taken = Callable[[], Sequence[_Heard | Failure]]
+"""Reads a recording, whose channels may be several."""
+
+_Entry = TypeVar("_Entry", _Heard, _Listened)
+_Result = TypeVar("_Result")
 
 
 class Captioner:
@@ -72,6 +99,8 @@ class Captioner:
                 "This copy of otoscribe has no model inside; name one (--model PATH), or install a release."
             )
         self._bundle = Bundle.open(BUNDLED if model is None else model, threads)
+        self._threads = int(threads or cores())
+        self._one_long = Lock()
 
     @property
     def manifest(self) -> Manifest:
@@ -103,14 +132,14 @@ class Captioner:
             candidates: how many captions to return, best first.
 
         Raises:
-            AudioError: the recording cannot be read, see `reading.load`, or is longer than `LONGEST_SECONDS`.
+            AudioError: the recording cannot be read, see `reading.load`, or is longer than the model takes.
             UsageError: a channel, style, beam or number of candidates that is not possible, or `recording` is
                 none.
         """
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
-        (heard,) = self._read(recording, channel, style)
-        return self._captioned(heard, settings)
+        (heard,) = self._read(recording, one(channel), style)
+        return self._captioned(self._listened(heard), settings)
 
     def caption_waveform(
         self,
@@ -130,8 +159,8 @@ class Captioner:
         """
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
-        audio = self._resampled(waveform, sample_rate, channel)
-        return self._captioned(_Heard(None, audio, style), settings)
+        sound = hearing.from_array(self._bundle, waveform, sample_rate, channel)
+        return self._captioned(self._listened(_Heard(None, sound, style)), settings)
 
     def caption_many(
         self,
@@ -147,7 +176,9 @@ class Captioner:
         A recording that cannot be captioned gives a `Failure` and does not stop the others.
 
         Args:
-            recordings: as for `caption`.
+            recordings: as for `caption`. They are taken as results are asked for, some ahead: a file that is
+                named by its path stays until its result has come; what is open may be closed when the next
+                one is taken.
             channel: as for `caption`; "each" gives a caption for every channel of a recording.
             style: as for `caption`.
             beam: as for `caption`.
@@ -167,11 +198,8 @@ class Captioner:
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
         limits = Limits(max(1, min(_CLIPS, _ROWS // settings.beam)), _SECONDS, 4 * _CLIPS)
-        read = (
-            entry for recording in recordings for entry in self._read_or_failed(recording, channel, style)
-        )
-        batches = batched(read, _seconds, limits)
-        return (result for batch in batches for result in self._all_captioned(batch, settings))
+        taken = (self._taken(recording, channel, style) for recording in recordings)
+        return self._all(taken, settings, limits)
 
     def listen(
         self,
@@ -192,11 +220,13 @@ class Captioner:
             style: as for `caption`.
 
         Raises:
-            AudioError: the waveform is no such array, empty, holds hardly a number, or is over
-                `LONGEST_SECONDS`.
+            AudioError: the waveform is no such array, empty, holds hardly a number, or is longer than the
+                model takes.
             UsageError: a sample rate, channel or style that is not possible.
         """
-        return self._bundle.listen([self._resampled(waveform, sample_rate, channel).waveform], style)[0]
+        self._bundle.check_style(style)
+        sound = hearing.from_array(self._bundle, waveform, sample_rate, channel)
+        return hearing.encoded(self._bundle, sound, style)
 
     def decode(
         self, clips: Sequence[EncodedClip], search: Search, rules: Sequence[Rule] = ()
@@ -253,15 +283,9 @@ class Captioner:
         attention = attention_to(self._bundle, clip, self._bundle.vocabulary.encode(caption))
         return attention if clip.sources is None else attention @ clip.sources
 
-    def _resampled(self, waveform: ArrayLike, sample_rate: int, channel: int | None) -> Audio:
-        return reading.from_array(waveform, sample_rate, self.manifest.sample_rate, LONGEST_SECONDS, channel)
-
     def _read(self, recording: Recording, channel: Channel, style: str | None) -> list[_Heard]:
-        name, rate = name_of(recording), self.manifest.sample_rate
-        if channel == "each":
-            each = reading.load_each(recording, rate, LONGEST_SECONDS)
-            return [_Heard(name, audio, style) for audio in each]
-        return [_Heard(name, reading.load(recording, rate, LONGEST_SECONDS, channel), style)]
+        name = name_of(recording)
+        return [_Heard(name, sound, style) for sound in hearing.load(self._bundle, recording, channel)]
 
     def _read_or_failed(
         self, recording: Recording, channel: Channel, style: str | None
@@ -270,35 +294,53 @@ class Captioner:
             return self._read(recording, channel, style)
         except UsageError as error:
             return [Failure(f"{recording!r:.60}", str(error))]
+        except BundleError as error:
+            return [_no_caption(name_of(recording), error)]
         except OtoscribeError as error:
             return [Failure(name_of(recording), str(error))]
 
-    def _captioned(self, heard: _Heard, settings: Search) -> Caption:
-        return _told(self.decode([self._encoded(heard)], settings)[0], heard)
+    def _taken(self, recording: Recording, channel: Channel, style: str | None) -> _Taken:
+        """Return what reads a recording in whichever thread; what may change or be closed is read at once."""
+        if isinstance(recording, str | bytes | os.PathLike):
+            return partial(self._read_or_failed, recording, channel, style)
+        read = self._read_or_failed(recording, channel, style)
+        return lambda: read
 
-    def _encoded(self, heard: _Heard) -> EncodedClip:
-        return self._bundle.listen([heard.audio.waveform], heard.style)[0]
+    def _listened(self, heard: _Heard) -> _Listened:
+        sound = heard.sound
+        with self._one_long if sound.seconds > _LONG_SECONDS else nullcontext():
+            clip = hearing.encoded(self._bundle, sound, heard.style)
+        return _Listened(heard.file, sound.channel, sound.notes, clip)
+
+    def _listened_or_failed(self, taken: _Taken) -> list[_Listened | Failure]:
+        return [
+            entry if isinstance(entry, Failure) else _or_failed(self._listened, entry) for entry in taken()
+        ]
+
+    def _captioned(self, listened: _Listened, settings: Search) -> Caption:
+        return _told(self.decode([listened.clip], settings)[0], listened)
+
+    def _all(
+        self, recordings: Iterable[_Taken], settings: Search, limits: Limits
+    ) -> Iterator[Caption | Failure]:
+        ahead = _AHEAD * self._threads
+        with closing(in_order(self._listened_or_failed, recordings, self._threads, ahead)) as listened:
+            for batch in batched(chain.from_iterable(listened), _seconds, limits):
+                yield from self._all_captioned(batch, settings)
 
     def _all_captioned(
-        self, batch: Sequence[_Heard | Failure], settings: Search
+        self, batch: Sequence[_Listened | Failure], settings: Search
     ) -> Iterator[Caption | Failure]:
-        waiting = [entry for entry in batch if isinstance(entry, _Heard)]
+        waiting = [entry for entry in batch if isinstance(entry, _Listened)]
         results: Iterator[Caption | Failure]
         try:
-            captions = self.decode([self._encoded(heard) for heard in waiting], settings)
+            captions = self.decode([listened.clip for listened in waiting], settings)
             results = map(_told, captions, waiting)
         except BundleError:
             # Alone, each needs less memory, and what fails does not take the others along.
-            results = (self._captioned_or_failed(heard, settings) for heard in waiting)
+            results = (_or_failed(partial(self._captioned, settings=settings), entry) for entry in waiting)
         for entry in batch:
             yield entry if isinstance(entry, Failure) else next(results)
-
-    def _captioned_or_failed(self, heard: _Heard, settings: Search) -> Caption | Failure:
-        try:
-            return self._captioned(heard, settings)
-        except BundleError as error:
-            # It speaks of the model, not of what the model was given.
-            return Failure(heard.file, f"{heard.file or 'The recording'} got no caption. {error}")
 
     def _search(
         self, clips: Sequence[EncodedClip], settings: Search, rules: Sequence[Rule]
@@ -328,9 +370,21 @@ class Captioner:
         )
 
 
-def _told(caption: Caption, heard: _Heard) -> Caption:
-    return replace(caption, file=heard.file, channel=heard.audio.channel, notes=heard.audio.notes)
+def _or_failed(work: Callable[[_Entry], _Result], entry: _Entry) -> _Result | Failure:
+    try:
+        return work(entry)
+    except BundleError as error:
+        return _no_caption(entry.file, error)
 
 
-def _seconds(entry: _Heard | Failure) -> float:
-    return 0.0 if isinstance(entry, Failure) else entry.audio.seconds
+def _no_caption(file: str | None, error: BundleError) -> Failure:
+    # It speaks of the model, not of what the model was given.
+    return Failure(file, f"{file or 'The recording'} got no caption. {error}")
+
+
+def _told(caption: Caption, listened: _Listened) -> Caption:
+    return replace(caption, file=listened.file, channel=listened.channel, notes=listened.notes)
+
+
+def _seconds(entry: _Listened | Failure) -> float:
+    return 0.0 if isinstance(entry, Failure) else entry.clip.seconds

@@ -65,7 +65,9 @@ class VoicePitch(nn.Module):
         self.step_frames, rest = divmod(step_samples, HOP)
         if rest:
             raise ValueError(f"A step of {step_samples} samples is no multiple of {HOP}.")
-        self.steps_per_patch = steps_per_patch
+        self.patch_frames = steps_per_patch * self.step_frames
+        self.length = (self.patch_frames - 1) * HOP + FRAME
+        """Samples from the beginning of a patch on that its frames see."""
         sample, hertz = np.arange(FRAME), np.arange(FRAME // 2 + 1) * SAMPLE_RATE / FRAME
         used = np.flatnonzero((hertz >= BAND[0]) & (hertz <= BAND[1]))
         hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * sample / FRAME)
@@ -87,21 +89,44 @@ class VoicePitch(nn.Module):
             waveforms: float32 [batch, samples].
             patches: how many patches the waveforms give; zeros fill up the last one.
         """
-        samples = waveforms.shape[-1]
+        return self.shares(self.local(waveforms, patches))
+
+    def local(self, waveforms: Tensor, patches: int) -> Tensor:
+        """Return what shares follow from and each patch knows by itself, [batch, patches, 4 F + 2].
+
+        These are for each of its F frames whether a low, a high, any voice would be heard in it if it were
+        loud enough, and its energy; then energy and samples from its beginning to that of the next patch,
+        or, of the last one, to the end.
+        """
+        samples, step_samples = waveforms.shape[-1], self.step_frames * HOP
+        steps_per_patch = self.patch_frames // self.step_frames
         # One step more than the patches have, as every frame that hears anything counts in the mean energy.
-        frames = (patches + self.steps_per_patch) * self.step_frames
-        padded = F.pad(waveforms, (0, (frames - 1) * HOP + FRAME - samples))
+        steps = patches + steps_per_patch
+        padded = F.pad(waveforms, (0, (steps * self.step_frames - 1) * HOP + FRAME - samples))
         cosine, sine = F.conv1d(padded[:, None], self.fourier, stride=HOP).chunk(2, dim=1)
         power = (cosine * cosine + sine * sine).transpose(1, 2)
         energy = power.sum(dim=2)
-        mean_energy = energy.sum(dim=1, keepdim=True) * (HOP / samples)
         # A tone of amplitude 1e-7 has the least energy that is told from none.
         autocorrelation = (power @ self.cosines) / energy.clamp_min(1e-9)[..., None]
-        loud = _ramp(energy / mean_energy.clamp_min(1e-9), LOUD, LOUD)
-        voices = self._voices(autocorrelation) * loud[..., None]
-        steps = voices.reshape(waveforms.shape[0], -1, self.step_frames, 3).mean(dim=2)
-        shares = [steps[:, i : i + patches] for i in range(self.steps_per_patch)]
-        return torch.stack(shares).mean(dim=0)
+        frames = torch.cat([self._voices(autocorrelation), energy[..., None]], dim=-1)
+        by_step = frames.reshape(waveforms.shape[0], steps, self.step_frames * 4)
+        own = [by_step[:, i : i + patches] for i in range(steps_per_patch)]
+        energies = energy.reshape(waveforms.shape[0], steps, self.step_frames).sum(dim=2)
+        last = energies[:, patches - 1 :].sum(dim=1, keepdim=True)
+        total = torch.cat([energies[:, : patches - 1], last], dim=1)
+        lasting = torch.full_like(total, step_samples)
+        lasting = torch.cat(
+            [lasting[:, 1:], torch.full_like(last, samples - (patches - 1) * step_samples)], dim=1
+        )
+        return torch.cat([*own, total[..., None], lasting[..., None]], dim=-1)
+
+    def shares(self, local: Tensor) -> Tensor:
+        """Return the shares of whole clips, [batch, patches, 3], of what `local` gives."""
+        frames, (total, lasting) = local[..., :-2], local[..., -2:].unbind(dim=-1)
+        mean_energy = total.sum(dim=1, keepdim=True) * HOP / lasting.sum(dim=1, keepdim=True)
+        frames = frames.reshape(*total.shape, self.patch_frames, 4)
+        energy = frames[..., 3] / mean_energy.clamp_min(1e-9)[..., None]
+        return (frames[..., :3] * _ramp(energy, LOUD, LOUD)[..., None]).mean(dim=2)
 
     def _voices(self, autocorrelation: Tensor) -> Tensor:
         """Judge every frame by its autocorrelation [..., lags]: low, high, voiced, [..., 3]."""

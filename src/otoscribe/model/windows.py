@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from otoscribe.audio.pieces import ReceptiveField
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -45,6 +47,17 @@ class Windows:
             raise ValueError(f"A window of {self.length} samples is no multiple of {self.hop}.")
         count = self.count(waveforms.shape[-1])
         return overlapping(self.fill(waveforms)[..., None], count, self.hop, steps_per_window)[..., 0]
+
+    def receptive_field(self, before: int = 0, length: int = 0) -> ReceptiveField:
+        """Return how far a frame of each window sees.
+
+        Args:
+            before: how many samples were put before the clip.
+            length: samples that are seen from the beginning of a window on, if more than a window has; also
+                the least that a clip has once it is filled up.
+        """
+        after = -(-max(self.length, length) // self.hop)
+        return ReceptiveField(hop=self.hop, before=-(-before // self.hop), after=after)
 
     def times(self, samples: int, sample_rate: int, before: int = 0) -> list[tuple[float, float]]:
         """Return where each window of a clip begins and ends, in seconds; the last may end after the clip.

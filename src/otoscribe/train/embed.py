@@ -2,7 +2,7 @@
 
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from otoscribe.audio import reading
+from otoscribe.audio.pieces import pieces
+from otoscribe.audio.reading import gather
+from otoscribe.audio.waveform import Waveform
 from otoscribe.datasets.folder import CaptionedClip
 from otoscribe.errors import AudioWarning, RunError, UsageError
 from otoscribe.model.encoders.base import ENCODERS, Encoder, described
@@ -155,14 +157,22 @@ class _Stored(Sequence[Tensor]):
 
 
 def _computed(recording: Path, encoder: Encoder) -> Embedding:
-    audio = reading.load(recording, encoder.spec.sample_rate)
-    if audio.notes:
-        warnings.warn(f"{recording}: {'; '.join(audio.notes)}.", AudioWarning, 3)
+    def encoded(blocks: Iterator[Waveform]) -> list[tuple[Tensor, int]]:
+        parts = []
+        for piece in pieces(blocks, encoder.receptive_field, rate):
+            waveform = torch.from_numpy(np.ascontiguousarray(piece.samples.T))
+            parts.append(encoder.local_features(waveform.to(encoder.device))[:, piece.kept])
+        return [(encoder.finish(torch.cat(parts, dim=1))[0], piece.start + len(piece.samples))]
+
+    rate = encoder.spec.sample_rate
     with torch.no_grad():
-        features = encoder.features(torch.from_numpy(audio.waveform)[None].to(encoder.device))[0]
+        (gathered,) = gather(recording, rate, encoded)
+    features, samples = gathered.result
+    if gathered.notes:
+        warnings.warn(f"{recording}: {'; '.join(gathered.notes)}.", AudioWarning, 3)
     if not features.isfinite().all():
         raise RunError(
             f"Of {recording}, the encoder makes numbers that are infinite or none at all. Take other "
             f"weights, or mend its code."
         )
-    return Embedding(features.cpu().numpy(), np.array(encoder.times(len(audio.waveform))))
+    return Embedding(features.cpu().numpy(), np.array(encoder.times(samples)))

@@ -1,4 +1,4 @@
-"""A trained run → a bundle: two ONNX graphs, shown to equal the torch model before the bundle exists."""
+"""A trained run → a bundle: three ONNX graphs, shown to equal the torch model before the bundle exists."""
 
 import logging
 import tempfile
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from otoscribe.bundle.bundle import Bundle
-from otoscribe.bundle.graphs import FIXED, LISTEN, STEP, Cache, Graph, Port
+from otoscribe.bundle.graphs import ADAPT, ENCODE, FIXED, STEP, Cache, Graph, Port
 from otoscribe.bundle.manifest import CARD, Signs, write_manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper
 from otoscribe.errors import BundleError, RunError
@@ -33,17 +33,34 @@ TOLERANCE = 1e-4
 """Largest difference of natural log-probabilities between torch and ONNX."""
 
 
-class Listener(nn.Module):
-    """listen.onnx: waveforms [clips, samples] → the outputs of `graphs.LISTEN`."""
+LONGEST_SECONDS, LONGEST_IN_ONE_PASS = 86_400.0, 1_800.0
+"""Longest recordings that a model takes: in pieces, of which it keeps the frames; or where the encoder hears
+all at once, at about 1.3 MB a second with YAMNet, or the adapter compares each frame with each."""
+
+
+class Encode(nn.Module):
+    """encoder.onnx: waveforms [clips, samples] → the encoder's local features [clips, frames, width]."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, waveforms: Tensor) -> tuple[Tensor]:
+        """Return the outputs of `graphs.ENCODE`."""
+        return (self.encoder.local_features(waveforms),)
+
+
+class Adapt(nn.Module):
+    """adapter.onnx: local features of whole clips → the outputs of `graphs.ADAPT`."""
 
     def __init__(self, encoder: Encoder, model: CaptionModel) -> None:
         super().__init__()
         self.encoder = encoder
         self.model = model
 
-    def forward(self, waveforms: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, local_features: Tensor) -> tuple[Tensor, ...]:
         """Return keys, values and mask of the memory, and what the adapter gives besides, sources first."""
-        memory, mask, *besides = self.model.adapter(self.encoder.features(waveforms), None)
+        memory, mask, *besides = self.model.adapter(self.encoder.finish(local_features), None)
         keys, values = self.model.decoder.memory_cache(memory)
         if mask is None:
             mask = torch.ones_like(memory[..., 0], dtype=torch.bool)
@@ -108,7 +125,8 @@ def export(
     if float16:
         round_to_16_bits(model)
         round_to_16_bits(encoder)
-    rate = encoder.spec.sample_rate
+    rate, field = encoder.spec.sample_rate, encoder.receptive_field
+    in_pieces = field is not None and not model.adapter.quadratic
     (first, _), (second, _), *_ = encoder.times(60 * rate)
     bundle.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=bundle.parent, prefix=f".{bundle.name}.") as temporary:
@@ -116,7 +134,8 @@ def export(
         folder.mkdir()
         write_text(folder / "vocabulary.json", vocabulary.to_json())
         write_text(folder / CARD, card if card is not None else _card(bundle.name, encoder, settings))
-        onnx.save(_listen_graph(encoder, model), folder / "listen.onnx")
+        onnx.save(_encoder_graph(encoder), folder / "encoder.onnx")
+        onnx.save(_adapter_graph(encoder, model), folder / "adapter.onnx")
         onnx.save(_step_graph(model), folder / "step.onnx")
         write_manifest(
             folder,
@@ -124,6 +143,8 @@ def export(
             version=__version__,
             sample_rate=rate,
             frame_seconds=second - first,
+            longest_seconds=LONGEST_SECONDS if in_pieces else LONGEST_IN_ONE_PASS,
+            receptive_field=field,
             search=search or Search(),
             settings=settings.model_dump(mode="json"),
             styles=model.adapter.styles,
@@ -175,10 +196,17 @@ def largest_difference(encoder: Encoder, model: CaptionModel, bundle: Bundle) ->
     return largest
 
 
-def _listen_graph(encoder: Encoder, model: CaptionModel) -> onnx.ModelProto:
+def _encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     # Several seconds, as torch takes a dimension that is 1 while tracing for one that is always 1.
     waveforms = torch.zeros(2, 4 * encoder.spec.sample_rate)
-    return _graph(Listener(encoder, model), (waveforms,), LISTEN, {"samples": Dim.AUTO, "clips": Dim.DYNAMIC})
+    return _graph(Encode(encoder), (waveforms,), ENCODE, {"samples": Dim.AUTO, "clips": Dim.DYNAMIC})
+
+
+def _adapter_graph(encoder: Encoder, model: CaptionModel) -> onnx.ModelProto:
+    with torch.inference_mode():
+        width = encoder.local_features(torch.zeros(1, encoder.spec.sample_rate)).shape[-1]
+    features = torch.zeros(2, 7, width)
+    return _graph(Adapt(encoder, model), (features,), ADAPT, {"frames": Dim.AUTO, "clips": Dim.DYNAMIC})
 
 
 def _step_graph(model: CaptionModel) -> onnx.ModelProto:

@@ -31,6 +31,7 @@ class Attention(Adapter):
     """Linear reduction, sinusoidal positions, one Transformer encoder layer."""
 
     Settings = AttentionSettings
+    quadratic = True
 
     def __init__(self, settings: AttentionSettings, width: int) -> None:
         super().__init__(settings, width)

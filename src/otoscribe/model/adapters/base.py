@@ -58,6 +58,9 @@ class Adapter(nn.Module, ABC):
     width: int
     """Width of the memory."""
 
+    quadratic: ClassVar[bool] = False
+    """Whether it compares each frame with each, so that its memory grows with the square of their number."""
+
     styles: tuple[str, ...] = ()
     """Ways of writing that were learned. Each is a place of the memory, the first ones in this order; the
     mask shows the first style and hides the others."""

@@ -131,9 +131,9 @@ class EvidenceMemory(Adapter):
         sounds, residues = self.select(evidence.strength)
         style = torch.zeros_like(sounds[:, 0])
         memory, places = self.embed(evidence, sounds, residues, style)
-        scores = features[..., :CLASSES].clamp(-LIMIT, LIMIT).sigmoid() * mask[..., None]
         heard = torch.cat([sounds, torch.full_like(sounds[:, :1], SPEECH)], dim=1)
-        of_places = scores.gather(2, heard[:, None].expand(-1, scores.shape[1], -1))
+        logits = features.gather(2, heard[:, None].expand(-1, features.shape[1], -1))
+        of_places = logits.clamp(-LIMIT, LIMIT).sigmoid() * mask[..., None]
         shares = (of_places / of_places.sum(1, keepdim=True)).transpose(1, 2)  # [clips, PLACES + 1, frames]
         nowhere = torch.zeros_like(shares[:, :1])
         styles = nowhere.expand(-1, len(self.styles), -1)

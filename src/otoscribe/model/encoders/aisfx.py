@@ -92,6 +92,7 @@ class Aisfx(Encoder):
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__(settings)
         self.patches = LogMelPatches(FRONT_END, settings.overlap)
+        self.receptive_field = self.patches.windows.receptive_field(BEFORE)
         self.convolutions = nn.ModuleList()
         for before, after in pairwise(CHANNELS):
             self.convolutions += [nn.Conv2d(width, after, 3, padding=1) for width in (before, after)]

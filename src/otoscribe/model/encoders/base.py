@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from otoscribe import files
+from otoscribe.audio.pieces import ReceptiveField
 from otoscribe.errors import UsageError, WeightsError
 from otoscribe.fetch.assets import FOR_TRAINING, FileSet
 from otoscribe.fetch.published import PublishedFile
@@ -85,6 +86,10 @@ class Encoder(nn.Module, ABC):
     Settings: ClassVar[type[EncoderSettings]] = EncoderSettings
     """What can be set; every field but `name` has a default, unless it says which network is meant."""
 
+    receptive_field: ReceptiveField | None = None
+    """How far a frame of `local_features` sees, by which a long recording is encoded in pieces; None where
+    frames depend on all of a clip, which is then encoded whole."""
+
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__()
         self.settings = settings
@@ -130,7 +135,24 @@ class Encoder(nn.Module, ABC):
 
     def features(self, waveforms: Tensor) -> Tensor:
         """Return the output that the settings choose, float32 [clips, frames, width]."""
+        return self.finish(self.local_features(waveforms))
+
+    def local_features(self, waveforms: Tensor) -> Tensor:
+        """Return what of `features` follows from the surroundings of each frame alone.
+
+        That is all, unless an encoder says otherwise here and in `finish`.
+
+        Args:
+            waveforms: float32 [clips, samples]; clips, or pieces of them as `audio.pieces` cuts them.
+
+        Returns:
+            float32 [clips, frames, any width].
+        """
         return self(waveforms)[self.settings.output]  # type: ignore[no-any-return]
+
+    def finish(self, local_features: Tensor) -> Tensor:
+        """Make `features` of the local ones of whole clips."""
+        return local_features
 
 
 ENCODERS: Registry[Encoder] = Registry("encoder", Encoder, __package__)

@@ -86,6 +86,7 @@ class Coala(Encoder):
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__(settings)
         self.patches = LogMelPatches(FRONT_END, settings.overlap)
+        self.receptive_field = self.patches.windows.receptive_field(CENTRING, SHORTEST)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(CHANNELS if layer else 1, CHANNELS, 4, stride=2, padding=1) for layer in range(LAYERS)
         )

@@ -64,6 +64,7 @@ class Huggingface(Encoder):
         # An even number, of which half is whole.
         length = 2 * round(settings.seconds * self.spec.sample_rate / 2)
         self.windows = Windows(length, round(length * (1.0 - settings.overlap)))
+        self.receptive_field = self.windows.receptive_field()
 
     @classmethod
     def spec_of(cls, settings: EncoderSettings) -> EncoderSpec:

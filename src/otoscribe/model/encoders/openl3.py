@@ -80,6 +80,7 @@ class Openl3(Encoder):
         assert isinstance(settings, Openl3Settings)
         self.before = WINDOW // 2 if settings.centred else 0
         self.windows = Windows(WINDOW, int(WINDOW * (1.0 - settings.overlap)))
+        self.receptive_field = self.windows.receptive_field(self.before)
         self.mel = Mel(SPECTRUM)
         self.scale, self.offset = nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(1))
         self.convolutions = nn.ModuleList(nn.Conv2d(*channels, 3, padding=1) for channels in CHANNELS)

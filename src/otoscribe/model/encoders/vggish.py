@@ -112,6 +112,7 @@ class Vggish(Encoder):
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__(settings)
         self.patches = LogMelPatches(FRONT_END, settings.overlap)
+        self.receptive_field = self.patches.windows.receptive_field()
         self.convolutions = nn.ModuleList(
             nn.Conv2d(*channels, 3, padding=1) for channels in CONVOLUTIONS.values()
         )

@@ -137,6 +137,7 @@ class Yamnet(Encoder):
     def __init__(self, settings: EncoderSettings) -> None:
         super().__init__(settings)
         self.patches = LogMelPatches(FRONT_END, settings.overlap)
+        self.receptive_field = self.patches.windows.receptive_field()
         self.trunk = Trunk(nn.ReLU())
         self.classifier = nn.Linear(EMBEDDING, CLASSES)
 

@@ -47,9 +47,28 @@ class YamnetVoice(Yamnet):
         super().__init__(settings)
         self.trunk = Trunk(nn.ReLU6())
         self.pitch = VoicePitch(self.patches.windows.hop, self.patches.steps_per_patch)
+        self.receptive_field = self.patches.windows.receptive_field(length=self.pitch.length)
 
     def forward(self, waveforms: Tensor) -> dict[str, Tensor]:
         """Return embeddings, logits, scores and hearing [clips, frames, width] of equally long clips."""
         found = super().forward(waveforms)
         voices = self.pitch(waveforms, self.patches.windows.count(waveforms.shape[-1]))
         return {**found, "hearing": torch.cat([found["logits"], voices], dim=-1)}
+
+    def local_features(self, waveforms: Tensor) -> Tensor:
+        """Return the chosen output; of `hearing` the logits, and what shares of the pitch follow from.
+
+        Those depend on the whole clip: on how loud it is, a voice is loud enough or not.
+        """
+        if self.settings.output != "hearing":
+            return super().local_features(waveforms)
+        logits = super().forward(waveforms)["logits"]
+        voices = self.pitch.local(waveforms, self.patches.windows.count(waveforms.shape[-1]))
+        return torch.cat([logits, voices], dim=-1)
+
+    def finish(self, local_features: Tensor) -> Tensor:
+        """Return the chosen output of whole clips."""
+        if self.settings.output != "hearing":
+            return local_features
+        logits, voices = local_features[..., :CLASSES], local_features[..., CLASSES:]
+        return torch.cat([logits, self.pitch.shares(voices)], dim=-1)
