@@ -296,6 +296,18 @@ def test_own_axes_have_figures_of_the_first_by_each_other(tmp_path: Path) -> Non
         Report(table, best_by="sise")
 
 
+def test_the_first_axis_has_figures_besides_the_papers(tmp_path: Path) -> None:
+    settings = [("a", "random", "true"), ("b", "random", "true"), ("a", "cbow", "false")]
+    scores = tuple(Score(setting, 0, 0.1) for setting in settings)
+    report_of(tmp_path, ScoreTable(("adapter", "words", "tuned"), "spider", scores))
+    titles = re.findall(r"\*By (.*)\*", (tmp_path / "report.md").read_text(encoding="utf-8"))
+    assert titles == [
+        "adapter and words",
+        "adapter and tuned",
+        "words and tuned, as in Figure 4 of Weck et al. (2021)",
+    ]
+
+
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "report").write_text("a file")
     with pytest.raises(OtoscribeError, match=r"report\.html cannot be written: .*Choose another folder"):

@@ -140,10 +140,13 @@ def _figures(findings: Findings) -> Section:
 
 
 def figure_axes(findings: Findings) -> list[tuple[str, str | None]]:
-    """Return which axes are set against each other: those of the paper, or else the first and each other."""
+    """Return which axes are set against each other: the paper's pairs, and the first axis if they lack it."""
     axes = findings.table.axes
     found: list[tuple[str, str | None]] = [pair for pair in published.FIGURES if set(pair) <= set(axes)]
-    return found or [(axes[0], by) for by in axes[1:]] or [(axes[0], None)]
+    if any(axes[0] in pair for pair in found):
+        return found
+    others: list[str | None] = [*axes[1:]]
+    return [*((axes[0], by) for by in others or [None]), *found]
 
 
 def _tests(findings: Findings) -> Section | None:
