@@ -147,6 +147,7 @@ def recordings(threads: int) -> Iterator[Curve]:
 def draw(found: Sequence[Curve], path: Path) -> None:
     """Draw a panel for each curve, both axes logarithmic."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
 
     figure = Figure(figsize=(4 * len(found), 3.6), layout="constrained")
     for axes, one in zip(figure.subplots(1, len(found)), found, strict=True):
@@ -154,6 +155,8 @@ def draw(found: Sequence[Curve], path: Path) -> None:
             axes.plot(one.places, seconds, marker="o", label=way)
         axes.set(title=one.title, xlabel=one.axis, ylabel="s", xscale="log", yscale="log")
         axes.set_xticks(one.places, [str(place) for place in one.places])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.grid(visible=True, alpha=0.3)
         axes.legend()
