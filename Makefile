@@ -63,7 +63,7 @@ scores: .venv-dev/ready ## compare every metric with its stock program on six sy
 bench: .venv-bench/ready ## measure beside what others use; ONLY=training: one row
 	.venv-bench/bin/python -m bench $(ONLY)
 
-scaling: .venv-bench/ready ## measure how time grows with batches, beams, clips and seconds; ten minutes
+scaling: .venv-bench/ready ## measure how time grows with batches, beams, clips and seconds; takes minutes
 	.venv-bench/bin/python -m bench.scaling
 
 real-size: .venv-dev/ready ## measure embedding and training at the size of Clotho; takes half an hour, 9 GB

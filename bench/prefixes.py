@@ -20,7 +20,7 @@ from bench.compare import OURS, Peer, Result, Work, cores, measure, rated
 from bench.material import captions, vocabulary
 from otoscribe.model.words.base import WORDS, Origin, load_words
 from otoscribe.model.words.bert import BertSettings, BertWords
-from otoscribe.text.vocabulary import words_of
+from otoscribe.text.vocabulary import START, words_of
 from otoscribe.train.prefixes import PrefixStates, levels_of
 
 CHECKED = 5
@@ -64,7 +64,7 @@ def results(threads: int, quick: bool) -> Iterator[Result]:
             states = PrefixStates(folder, ids[:CHECKED], len(vocabulary()), "", words.width)
             states.compute(words, torch.device("cpu"))
             for caption, text in zip(ids[:CHECKED], texts, strict=False):
-                found = states(torch.tensor([[1, *caption]]))[0, 1:]
+                found = states(torch.tensor([[START, *caption]]))[0, 1:]
                 split = text.split()
                 expected = [one(network, tokeniser, split[:count]) for count in range(1, len(split) + 1)]
                 np.testing.assert_allclose(found, np.stack(expected), atol=STATE)

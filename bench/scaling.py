@@ -2,7 +2,7 @@
 
 Ours beside the same in plain PyTorch, where there is such a way.
 
-    python -m bench.scaling              on all cores; about ten minutes
+    python -m bench.scaling              on all cores; some minutes
     python -m bench.scaling --threads 1
 
 Writes `scaling.png` and `scaling.json` to `bench/results/`. Everything takes turns, and is done three times.
@@ -23,7 +23,7 @@ import torch
 from bench import folder as many
 from bench.captioners import TorchCaptioner
 from bench.compare import OURS, Peer, Work, measure
-from bench.decoding import Decoding, bart_like
+from bench.decoding import Decoding
 from bench.material import SHARP, bundle, features, model, noise, settings, vocabulary
 from bench.material import captions as references
 from bench.report import RESULTS, machine
@@ -84,12 +84,11 @@ def curves(threads: int) -> Iterator[Curve]:
     torch.set_num_threads(threads)
     yield curve("Training step, width 128", "pairs", PAIRS, training())
     made = model(settings(WIDTH), SHARP)
-    bart = bart_like(made)
     with tempfile.TemporaryDirectory() as name:
         opened = Bundle.open(bundle(Path(name), settings(WIDTH), Search()), threads)
 
         def decoding(beam: int, clips: int) -> dict[str, Way]:
-            work = Decoding(made, opened, bart, beam, clips)
+            work = Decoding(made, opened, None, beam, clips)  # BART is not asked
             return {OURS: work.ours, PLAIN: work.plain}
 
         yield curve("Captions of 20 words, 8 clips", "beam", BEAMS, lambda beam: decoding(beam, 8))

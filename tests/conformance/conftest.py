@@ -1,4 +1,4 @@
-"""Weights by a formula, computed once for all the tests that load them: VGGish's take seconds."""
+"""What tests of every encoder share."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,22 @@ from torch import Tensor, nn
 
 from otoscribe.model.encoders import base
 
+LARGE = ("openl3", "vggish")
+"""Encoders that take long to compute, or whose many weights take long to make."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in base.ENCODERS],
+)
+def name(request: pytest.FixtureRequest) -> str:
+    """Return the name of each encoder."""
+    return str(request.param)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def formula_weights_once() -> Iterator[None]:
-    """Keep what the formula gives; loading copies it."""
+    """Compute weights by the formula once for all tests, as VGGish's take seconds; loading copies them."""
     compute, kept = base.formula_state, {}
 
     def formula_state(module: nn.Module) -> dict[str, Tensor]:

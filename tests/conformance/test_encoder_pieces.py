@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from otoscribe.audio.pieces import pieces
-from otoscribe.model.encoders.base import ENCODERS, FORMULA, Encoder, load_encoder
+from otoscribe.model.encoders.base import FORMULA, Encoder, load_encoder
 from support.encoders import settings_of
 
-SLOW = ("openl3", "vggish")
-"""Encoders that take long to compute, or whose many weights take long to make."""
 CHOSEN = {"yamnet_voice": "hearing"}
 """Outputs that take more than the others to be made of pieces."""
 
@@ -20,14 +18,6 @@ def short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("otoscribe.audio.pieces.PIECE_SECONDS", 3.0)
         yield
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in ENCODERS],
-)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.5])

@@ -22,18 +22,6 @@ from support.encoders import random_encoder, settings_of
 SECONDS = (0.1, 1.0, 2.6)
 
 
-LARGE = ("openl3", "vggish")
-"""Encoders that take long to compute, or whose many weights take long to make."""
-
-
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in ENCODERS],
-)
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module", params=[0.0, 0.5])
 def encoder(name: str, request: pytest.FixtureRequest) -> Encoder:
     return random_encoder(name, request.param)

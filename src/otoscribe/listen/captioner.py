@@ -45,12 +45,12 @@ _SECONDS = 600
 _ROWS = 256
 """Hypotheses, clips times beam, decoded together: their caches fill the memory of a small machine."""
 
-
 _AHEAD = 6
 """Recordings for each thread that are taken before the first of them is decoded, to last while it is."""
 
 _LONG_SECONDS = 60
-"""Longer recordings are listened to one at a time, for the memory that each takes; but pieces take little."""
+"""Of longer recordings, one at a time goes through the adapter, and through an encoder that hears it at once:
+both take memory by the second."""
 
 
 @dataclass(frozen=True)
