@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from otoscribe.cli.main import app
 from otoscribe.model.encoders import base
 from otoscribe.settings import run_id
-from otoscribe.study.engine import work
+from otoscribe.study.engine import reported, work
 from otoscribe.study.engine.opened import Where, open_study
+from otoscribe.study.engine.reported import report_of
 from otoscribe.study.engine.runner import Shard
 from otoscribe.study.engine.settings import read_study
 from otoscribe.study.engine.state import State, lock_of
@@ -296,6 +297,18 @@ def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> 
             2,
             "Name either a study or, with --scores, a CSV of scores.\n",
         )
+
+
+def test_only_the_whole_of_clothos_evaluation_split_stands_beside_the_papers_figures(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--seeds", "1", "--only", "adapter=mlp", "--only", "overlap=0.0")
+    study = open_study(read_study("study.toml"), Where(Path("studies/tiny")))
+    assert report_of(study, "ours").on_clotho is False
+    monkeypatch.setattr(reported, "SPLITS", ("recordings/validation.csv",))
+    assert report_of(study, "ours").on_clotho is False
+    monkeypatch.setattr(reported, "RECORDINGS", len(study.references))
+    assert report_of(study, "ours").on_clotho is True
 
 
 def test_other_references_are_scored_anew(folder: Path) -> None:
