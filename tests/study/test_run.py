@@ -1,6 +1,7 @@
 """A study of tiny runs, from the command to the table of scores, in one process: nothing is done twice."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,38 @@ def test_a_metric_of_ones_own_is_reported(folder: Path) -> None:
         for path in runs().values()
     ]
     assert sorted(score.value for score in table.scores) == sorted(lengths)
+
+
+@pytest.mark.parametrize(
+    ("gives", "code", "message"),
+    [
+        ("math.nan", 1, "must give a finite number, not nan."),
+        ("10**400", 1, "must give a finite number, not 1000000"),
+        ("'0.5'", 1, "must give a finite number, not '0.5'."),
+        ("numpy.float32(0.5)", 0, ""),
+    ],
+)
+def test_what_a_metric_of_ones_own_prints_and_gives_is_looked_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gives: str, code: int, message: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "my_odd", raising=False)
+    (folder / "my_odd.py").write_text(
+        "import math\n"
+        "import numpy\n"
+        "from otoscribe.study.metrics.base import Metric\n"
+        "class Odd(Metric):\n"
+        "    def score(self, candidates, references):\n"
+        "        print('scoring')\n"
+        f"        return {gives}\n"
+    )
+    Path("study.toml").write_text(STUDY.replace('"cider_d"', '"my_odd:Odd"'))
+    result = CliRunner().invoke(
+        app, ["study", "run", "study.toml", "--workers", "1", "--only", "adapter=mlp"]
+    )
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "scoring" in result.stderr
+    assert "scoring" not in result.stdout
 
 
 def test_a_run_that_another_process_works_on_is_left_alone(folder: Path) -> None:
