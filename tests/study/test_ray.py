@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from otoscribe.study.engine.backends import in_this_process
+from otoscribe.spread.backends import in_this_process
 from otoscribe.study.engine.opened import Where, open_study
 from otoscribe.study.engine.runner import run_study
 from otoscribe.study.engine.scoring import score_study
@@ -22,7 +22,7 @@ def test_a_node_is_lost_and_nothing_else(tmp_path: Path, monkeypatch: pytest.Mon
     ray = pytest.importorskip("ray", reason="Ray is an extra of its own: pip install 'otoscribe[ray]'")
     from ray.cluster_utils import Cluster
 
-    from otoscribe.study.engine.ray_cluster import on_ray
+    from otoscribe.spread.ray_cluster import on_ray
 
     write_study(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from otoscribe.cli.main import app
 from otoscribe.model.encoders import base
 from otoscribe.settings import run_id
+from otoscribe.spread.shard import Shard
 from otoscribe.study.engine import reported, work
 from otoscribe.study.engine.opened import Where, open_study
 from otoscribe.study.engine.reported import report_of
-from otoscribe.study.engine.runner import Shard
 from otoscribe.study.engine.settings import read_study
 from otoscribe.study.engine.state import State, lock_of
 from otoscribe.study.scores import read_scores
@@ -297,7 +297,7 @@ def test_a_failure_of_another_runner_is_not_tried_again(folder: Path) -> None:
 def test_shards_share_out_all_runs_evenly_and_keep_groups_together(folder: Path) -> None:
     runs = open_study(read_study("study.toml", seeds=5), Where(Path("studies/tiny"))).runs
     for of in (1, 3, 7, 40):
-        shares = [Shard.read(f"{number}/{of}").of_runs(runs) for number in range(1, of + 1)]
+        shares = [Shard.read(f"{number}/{of}").share(runs) for number in range(1, of + 1)]
         assert [run for share in shares for run in share] == list(runs)
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
     groups = [run.group for run in runs]

@@ -121,8 +121,9 @@ def run(
 ) -> None:
     """Do what is left of a study: train, caption, score; what was interrupted goes on."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.
-    from otoscribe.study.engine.backends import in_processes
-    from otoscribe.study.engine.runner import Shard, run_study
+    from otoscribe.spread.backends import in_processes
+    from otoscribe.spread.shard import Shard
+    from otoscribe.study.engine.runner import run_study
     from otoscribe.study.engine.scoring import SCORES, lacking_for, score_study
     from otoscribe.study.engine.settings import read_study
     from otoscribe.study.engine.state import State
@@ -137,7 +138,7 @@ def run(
         workers = workers or max(1, _cores() // threads)
         backend = in_processes(workers)
     else:
-        from otoscribe.study.engine.ray_cluster import on_ray
+        from otoscribe.spread.ray_cluster import on_ray
 
         backend, workers = on_ray(ray, threads, gpus)
     try:
