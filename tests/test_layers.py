@@ -43,7 +43,8 @@ ROOMS = {
     "study": "scores",
     "study.metrics": "base",
     "study ": "statistics published figures findings wording page sections report",
-    "study.engine": "settings grid known state work opened scoring timing plan runner reported",
+    "study.engine": "settings grid known state object_store results work opened scoring timing plan runner"
+    " reported",
     "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
     " study_text study main",
     " ": "__main__",
@@ -57,7 +58,7 @@ STAGES = [
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
     *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim", "tokenizers"),
-    *("transformers", "matplotlib", "jinja2", "filelock", "ray"),
+    *("transformers", "matplotlib", "jinja2", "filelock", "fsspec", "ray"),
     *("otoscribe.model", "otoscribe.train", "otoscribe.study.engine"),
 )
 

@@ -39,6 +39,7 @@ EXTRAS = {
     "scipy": ("SciPy", "train"),
     "flatbuffers": ("flatbuffers", "train"),
     "filelock": ("filelock", "train"),
+    "fsspec": ("fsspec", "train"),
     "ray": ("Ray", "ray"),
     "requests": ("requests", "metrics"),
     "py7zr": ("py7zr", "data"),

@@ -49,6 +49,13 @@ Folder = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Folder of runs and scores.", show_default="studies/NAME"),
 ]
+Results = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Object store that machines without a common folder share, as s3://bucket/paper.",
+    ),
+]
 Form = Annotated[TextOrJson, typer.Option("--format", help="Lines for people, or one JSON object.")]
 RunThreads = Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="Processor threads of each run.")]
 
@@ -61,6 +68,7 @@ def plan(
     seeds: Seeds = None,
     changes: Changes = None,
     folder: Folder = None,
+    results: Results = None,
     measure: Annotated[
         float,
         typer.Option(metavar="SECONDS", min=0, help="Time to measure training steps for; 0: do not measure."),
@@ -77,7 +85,7 @@ def plan(
     from otoscribe.study.engine.settings import read_study
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
-    where = _where(settings, folder, Path("features"), weights, words, skip_missing, device, threads)
+    where = _where(settings, folder, results, Path("features"), weights, words, skip_missing, device, threads)
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         found = plan_study(settings, where, measure, bars.show)
     workers = max(1, _cores() // threads)
@@ -95,6 +103,7 @@ def run(
     seeds: Seeds = None,
     changes: Changes = None,
     folder: Folder = None,
+    results: Results = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -130,7 +139,7 @@ def run(
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
     share = Shard.read(shard) if shard else None
-    opened = _opened(settings, folder, features, weights, words, skip_missing, device, threads)
+    opened = _opened(settings, folder, results, features, weights, words, skip_missing, device, threads)
     _say_missing(opened)
     if lacking := lacking_for(settings.metric):
         print(terminal.printable(f"no scores: {settings.metric}. {lacking}"), file=sys.stderr)
@@ -143,17 +152,28 @@ def run(
         backend, workers = on_ray(ray, threads, gpus)
     try:
         with terminal.quiet_libraries(), terminal.Bars(period=1e9) as bars:
-            run_study(opened, backend, workers, share, retry, _Talk(bars, opened).say, bars.show)
+            outcomes = run_study(opened, backend, workers, share, retry, _Talk(bars, opened).say, bars.show)
         with terminal.Bars() as bars:
             scored = score_study(opened, progress=bars.show)
     except KeyboardInterrupt:
         print("Interrupted. The same command goes on after the last epoch of each run.", file=sys.stderr)
         raise
-    total, failed = len(opened.runs), opened.states().count(State.FAILED)
+    states = dict(zip((run.id for run in opened.runs), opened.states(), strict=True))
+    total, failed = len(states), [*states.values()].count(State.FAILED)
+    lost = sum(
+        bool(outcome.problem) and states[outcome.job.run] not in (State.CAPTIONED, State.FAILED)
+        for outcome in outcomes
+    )
     print(f"{scored} of {total} runs have a score" + (f": {opened.folder / SCORES}" if scored else ""))
     if failed:
         print(f"{failed} failed; otoscribe study status says why, and --retry tries them again.")
-    if failed or opened.missing:
+    if lost:
+        print(f"{lost} could not be finished or kept; the same command goes on with them.")
+    if opened.shared.results is not None:
+        opened.shared.results.put_study(
+            [opened.folder_of(run) for run in opened.runs], opened.folder / SCORES
+        )
+    if failed or lost or opened.missing:
         raise typer.Exit(1)
 
 
@@ -199,6 +219,7 @@ def report(
     seeds: Seeds = None,
     changes: Changes = None,
     folder: Folder = None,
+    results: Results = None,
     weights: Weights = None,
     words: Words = None,
     skip_missing: SkipMissing = False,
@@ -223,7 +244,7 @@ def report(
         from otoscribe.study.engine.settings import read_study
 
         settings = read_study(str(chosen), only or (), add or (), seeds, changes or ())
-        opened = _opened(settings, folder, Path("features"), weights, words, skip_missing, "cpu", 1)
+        opened = _opened(settings, folder, results, Path("features"), weights, words, skip_missing, "cpu", 1)
         with terminal.Bars() as bars:
             score_study(opened, progress=bars.show)
         found = report_of(opened, title, settings.data.evaluation, claims)
@@ -245,6 +266,7 @@ def status(
     seeds: Seeds = None,
     changes: Changes = None,
     folder: Folder = None,
+    results: Results = None,
     form: Form = TextOrJson.TEXT,
     weights: Weights = None,
     words: Words = None,
@@ -256,7 +278,7 @@ def status(
     from otoscribe.study.engine.state import State, last_line
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
-    opened = _opened(settings, folder, Path("features"), weights, words, skip_missing, "cpu", 1)
+    opened = _opened(settings, folder, results, Path("features"), weights, words, skip_missing, "cpu", 1)
     states = opened.states()
     failures = [
         {**_named(opened, run), "run": str(opened.folder_of(run)), "reason": last_line(opened.folder_of(run))}
@@ -284,6 +306,7 @@ def status(
 def _opened(
     settings: "StudySettings",
     folder: Path | None,
+    results: str | None,
     features: Path,
     weights: Path | None,
     words: Path | None,
@@ -293,7 +316,7 @@ def _opened(
 ) -> "Study":
     from otoscribe.study.engine.opened import open_study
 
-    where = _where(settings, folder, features, weights, words, skip_missing, device, threads)
+    where = _where(settings, folder, results, features, weights, words, skip_missing, device, threads)
     with terminal.Bars() as bars:
         return open_study(settings, where, bars.show)
 
@@ -301,6 +324,7 @@ def _opened(
 def _where(
     settings: "StudySettings",
     folder: Path | None,
+    results: str | None,
     features: Path,
     weights: Path | None,
     words: Path | None,
@@ -308,7 +332,9 @@ def _where(
     device: str,
     threads: int,
 ) -> "Where":
+    from otoscribe.study.engine.object_store import ObjectStore
     from otoscribe.study.engine.opened import Where
+    from otoscribe.study.engine.results import Results
     from otoscribe.train.trainer import RuntimeSettings, device_of
 
     runtime = RuntimeSettings(device=device, threads=threads)
@@ -320,6 +346,7 @@ def _where(
         words=words,
         skip_missing=skip_missing,
         runtime=runtime,
+        results=None if results is None else Results(ObjectStore(results)),
     )
 
 

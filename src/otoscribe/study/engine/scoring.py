@@ -1,9 +1,12 @@
 """Captions of all runs that have some → their scores, in one table."""
 
 import json
+import math
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from hashlib import sha256
+from numbers import Real
 
 from filelock import FileLock
 
@@ -86,10 +89,16 @@ def _scores(study: Study, runs: list[Run], threads: int | None, progress: Progre
 
 def _own(study: Study, captions: dict[str, str]) -> float:
     name = study.settings.metric
-    found = guarded("metric", name, lambda: OWN.build(name).score(captions, study.references))
-    if not isinstance(found, int | float):
-        raise MetricError(f"The metric {name!r} must give a number, not {found!r:.60}.")
-    return float(found)
+    # What it prints is no part of a command's output, which may be JSON.
+    with redirect_stdout(sys.stderr):
+        found: object = guarded("metric", name, lambda: OWN.build(name).score(captions, study.references))
+    try:
+        value = float(found) if isinstance(found, Real) else math.nan
+    except OverflowError:  # of a whole number
+        value = math.inf
+    if not math.isfinite(value):
+        raise MetricError(f"The metric {name!r} must give a finite number, not {found!r:.60}.")
+    return value
 
 
 def lacking_for(metric: str) -> str | None:
