@@ -271,7 +271,10 @@ def test_what_else_a_study_knows_is_shown(tmp_path: Path) -> None:
     assert curve.count("lowest 3.250") == 5  # the best of each encoder, and the worst
 
 
-@pytest.mark.parametrize("values", [[0.1], [0.1, 0.2, 0.3], [0.0], [-3.0, -5.0], [1e-9, 2e-9], [1e6, 2e6]])
+@pytest.mark.parametrize(
+    "values",
+    [[0.1], [0.1, 0.2, 0.3], [0.0], [-3.0, -5.0], [1e-9, 2e-9], [1e6, 2e6], [-1e100, 1e100], [1e-300]],
+)
 def test_one_setting_alone(tmp_path: Path, values: list[float]) -> None:
     scores = tuple(Score(("only",), seed, value) for seed, value in enumerate(values))
     page = report_of(tmp_path, ScoreTable(("system",), "score", scores))
@@ -303,20 +306,22 @@ def test_odd_names_stay_what_they_are(tmp_path: Path) -> None:
         "two\nlines",
         "' onclick='x",
         "<!-- ]]> -->",
+        "a\0b\x07c\ufffe",
     ]
     axes = ("<b>kind</b>", "k|nd $2$")
     scores = tuple(
         Score((first, second), seed, 0.1 + seed) for first in odd for second in odd[:3] for seed in (1, 2)
     )
     claim = Comparison(axes[0], odd[0], odd[1])
-    title = "\"A\" <title> & 'more'"
+    title = "\"A\" <title> & 'more' \udcff"
     table = ScoreTable(axes, "<metric>", scores)
     sample = Sample("</td>.wav", ("<i>",), "</table>", "*")
     report_of(tmp_path, table, title=title, comparisons=(claim,), samples=(sample,))
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.count("<script") == 1
     page = Reading(html)
-    assert page.text.count(title) == 2
+    assert page.text.count(title.replace("\udcff", "\ufffd")) == 2
+    odd[-1] = "a\ufffdb\ufffdc\ufffd"
     assert "a | b `c` *d* $x_1$ & <…" in page.text  # in a figure
     assert {
         row[1] for caption, rows in page.tables.items() if caption.startswith("All") for row in rows[1:]
