@@ -116,9 +116,7 @@ def try_all(settings: Mapping[Cell, ExperimentSettings], table: Path, exported: 
     ordered = sorted(settings, key=lambda cell: (cell.words.name, bool(cell.words.tuned)))
     with tempfile.TemporaryDirectory() as temporary:
         # Loading an encoder may take seconds.
-        material = Material.read(
-            Places(table, table, features=Path(temporary) / "features", words=VECTORS)
-        )
+        material = Material.read(Places(table, table, features=Path(temporary) / "features", words=VECTORS))
         # The adapter decides nothing of what is prepared.
         for _, group in groupby(ordered, key=lambda cell: cell.words):
             cells = list(group)
