@@ -10,7 +10,7 @@ define NEW_ENVIRONMENT
 $(PYTHON) -m venv $(@D)
 endef
 
-.PHONY: help demo test test-fast check fix mutants tokens scores bench scaling real-size grid real-pairs study-demo study-pairs study-labels quality bundled clean
+.PHONY: help demo test test-fast check fix mutants tokens scores bench scaling real-size grid real-pairs study-demo study-paper study-pairs study-labels quality bundled clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -77,6 +77,10 @@ real-pairs: .venv-dev/ready ## train YAMNet against aiSFX on real recordings; dr
 
 study-demo: .venv-dev/ready ## make sounds, train 48 small models on them, and open the report; takes minutes
 	.venv-dev/bin/python -m checks.study_demo runs/study-demo
+
+study-paper: .venv-dev/ready ## the paper's 264 settings, small and with made-up weights, to a report; takes minutes
+	.venv-dev/bin/otoscribe study run checks/study_paper.toml --words tests/golden/words --folder runs/study-paper
+	.venv-dev/bin/otoscribe study report checks/study_paper.toml --words tests/golden/words --folder runs/study-paper
 
 study-pairs: .venv-dev/ready ## a study of YAMNet and aiSFX on real recordings, 180 runs; goes on where it was stopped
 	.venv-dev/bin/python -m checks.study_pairs

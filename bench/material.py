@@ -14,6 +14,7 @@ from checks.material import DATA
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.encoders.base import ENCODERS, load_encoder, weights_of
 from otoscribe.search.options import Search
+from otoscribe.settings import run_id
 from otoscribe.text.tables import read_references
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.export import export
@@ -104,7 +105,7 @@ def bundle(folder: Path, chosen: ExperimentSettings, search: Search, weights: Pa
     run = folder / "run"
     claim(run / "settings.json", chosen.model_dump_json(indent=2) + "\n")
     claim(run / "vocabulary.json", vocabulary().to_json())
-    notes = {"run": identity(chosen, vocabulary())}
+    notes = {"run": identity(run_id(chosen), vocabulary())}
     save_tensors(run / "model.safetensors", model(chosen, SHARP).state_dict(), notes)
     export(run, folder / "bundle", search=search, weights=weights)
     return folder / "bundle"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from checks.material import DATA
 from otoscribe.cli.terminal import Bars, quiet_libraries
-from otoscribe.study.engine.backends import in_processes
+from otoscribe.spread.backends import in_processes
 from otoscribe.study.engine.opened import Where, open_study
 from otoscribe.study.engine.reported import report_of
 from otoscribe.study.engine.runner import run_study

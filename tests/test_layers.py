@@ -25,7 +25,8 @@ ROOMS = {
     "datasets ": "check",
     "search": "options stepper rules beam",
     "bundle": "graphs manifest session bundle onnx_stepper",
-    "listen": "results batching pool support grounded hearing captioner",
+    "spread": "shard backends ray_cluster",
+    "listen": "results batching pool support grounded hearing captioner folders groups",
     "metrics": "tokenizer ngrams bleu rouge cider statistics",
     "metrics.java": "runtime worker answers meteor spice_files spice_worker spice",
     "metrics.fense": "networks fense",
@@ -38,14 +39,16 @@ ROOMS = {
     "model.words": "base random cbow word2vec glove fasttext bert",
     "model ": "contract cross_entropy decoder caption_model torch_stepper",
     "train": "shards store settings batches waveforms run coverage history monitor prefixes"
-    " trainer embed upkeep experiment evaluate few_bits export",
+    " trainer embed embed_groups upkeep experiment evaluate few_bits export",
     "study": "scores",
     "study.metrics": "base",
     "study ": "statistics published figures findings wording page sections report",
-    "study.engine": "settings grid known state object_store results work opened scoring timing plan backends"
-    " ray_cluster runner reported",
-    "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
-    " study_text study main",
+    "study.engine": "settings grid known state object_store results work opened scoring timing plan runner"
+    " reported",
+    "cli": "terminal options output formats caption score get encoders data embed store train evaluate"
+    " export",
+    "cli.study": "text options plan run report app",
+    "cli ": "main",
     " ": "__main__",
 }
 STAGES = [

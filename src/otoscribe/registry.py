@@ -109,7 +109,7 @@ class Registry(Generic[T]):
             if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
                 raise UsageError(
                     f"There is no {self.kind} named {name!r}: no module {module} lies in this folder or is "
-                    f"installed. Known: {', '.join(self)}; or MODULE:CLASS."
+                    f"installed. Known: {', '.join(self) or 'none'}; or MODULE:CLASS."
                 ) from error
             reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")
             raise UsageError(f"The {self.kind} {name!r} cannot be imported: {reason}.") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,7 +20,11 @@ class Frozen(BaseModel):
 def run_id(settings: Frozen) -> str:
     """Return 12 hexadecimal digits that name `settings` as fully resolved, defaults included."""
     # As any: a field declared by a base class must not leave out what the settings in it add to the base.
-    values = settings.model_dump(mode="json", serialize_as_any=True)
-    resolved: dict[str, Any] = {"schema": SCHEMA, "settings": values}
+    return id_of(settings.model_dump(mode="json", serialize_as_any=True))
+
+
+def id_of(values: Mapping[str, Any]) -> str:
+    """Return what `run_id` does, of settings as they were written, which may lack what came later."""
+    resolved = {"schema": SCHEMA, "settings": values}
     text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -113,7 +113,7 @@ def test_how_clips_are_grouped_changes_nothing(
         return decode(self, clips, settings)
 
     monkeypatch.setattr(Captioner, "decode", counted)
-    monkeypatch.setattr(module, "_CLIPS", clips)
+    monkeypatch.setattr(module, "TOGETHER", clips)
     monkeypatch.setattr(module, "_SECONDS", seconds)
     results = list(captioner.caption_many(recordings))
     assert all(same(one, other) for one, other in zip(results, expected, strict=True))

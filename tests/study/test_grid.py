@@ -61,6 +61,7 @@ def test_the_papers_words_are_fixed_and_tuned_and_bert_fixed_only(paper: list[Se
         ({"only": ["encoder=yamnet"]}, 66),
         ({"only": ["encoder=yamnet,vggish", "overlap=0.5"]}, 66),
         ({"only": ["overlap=0"]}, 132),
+        ({"only": ["encoder=yamnet", "encoder=vggish"]}, 132),
         ({"only": ["tuned=true"]}, 120),
         ({"only": ["words=bert"]}, 24),
         ({"add": ["encoder=aisfx"]}, 330),
@@ -89,7 +90,7 @@ def test_any_setting_is_an_axis_and_rules_say_what_is_different(tmp_path: Path) 
 when = {"training.learning_rate" = 1e-4, "model.encoder.output" = "scores"}
 skip = true
 [[rules]]
-when = {"model.encoder.output" = ["scores", "others"]}
+when = {"model.encoder.output" = ["scores"]}
 set = {"training.patience" = 3}
 """
     path = write_study(tmp_path, STUDY.partition("[axes]")[0] + f"[axes]\n{axes}\n{rules}")
@@ -140,10 +141,18 @@ def test_what_cannot_be_meant_is_an_error(
     assert message in str(caught.value)
 
 
+OVERLAPS = 'overlap = [0.0, 0.5]\n"model.encoder.overlap" = [0.0, 0.5]'
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("seeds = 2", "seed = 2", "seed: there is no such key (did you mean seeds?)"),
+        (
+            "seeds = 2",
+            "a = 1\nb = 2\nc = 3\nd = 4\ne = 5\nf = 6\ng = 7",
+            "e: there is no such key; and 2 problems more.",
+        ),
         ("seeds = 2", "seeds = 0", "seeds: Input should be greater than 0"),
         ("seeds = 2", "seeds = two", "is not TOML"),
         ('metric = "cider_d"', 'metric = "cider"', "no metric named 'cider'. Did you mean 'cider_d'?"),
@@ -151,6 +160,48 @@ def test_what_cannot_be_meant_is_an_error(
         ('"mlp"]', '"mlp", "mlp"]', "The axis adapter has a value twice: identity, mlp, mlp"),
         ('"mlp"]', '"mlp"]\n[[rules]]\nwhen = {adaptr = "mlp"}', "no axis named 'adaptr'"),
         ("overlap = [0.0, 0.5]", '"training.seed" = [0, 1]', "The seed is no axis"),
+        ("overlap = [0.0, 0.5]", "overlap = [0, 0.0]", "The axis overlap has a value twice: 0, 0.0"),
+        ("overlap = [0.0, 0.5]", "overlap = []", "axes.overlap: name one or more."),
+        ("overlap = [0.0, 0.5]", "overlap = 0.5", "axes.overlap: write a list, in square brackets."),
+        (
+            "overlap = [0.0, 0.5]",
+            "overlap = [[0.5], {a = 1}]",
+            "used. axes.overlap.0: a value is a text, a number, true or false; axes.overlap.1: a value is a "
+            "text, a number, true or false.",
+        ),
+        ("overlap = [0.0, 0.5]", OVERLAPS, "The axes overlap and model.encoder.overlap set the same"),
+        ("seeds = 2", "seeds = 1_000_000_000", "make 4,000,000,000 runs; 100,000 are allowed. Cut an axis"),
+        ("seeds = 2", 'changes = ["training.seed=3"]', "The seed cannot be set. Say how many"),
+        (
+            "seeds = 2",
+            'changes = ["model.encoder.overlap = 0.5"]',
+            "would change nothing, as overlap is an axis of the study. Cut the axis: --only overlap=VALUE",
+        ),
+        ('"tiny"', '"a/b"', "name: a name is up to 100 letters, digits"),
+        ('"tiny"', f'"{"a" * 101}"', "name: a name is up to 100 letters, digits"),
+        ('"base.toml"', '""', "base: String should have at least 1 character"),
+        ("validation =", "validaton =", "data.validaton: there is no such key (did you mean validation?)"),
+        ("beam = 2", "beem = 2", "study.toml cannot be used. The search cannot be read at 'beem'"),
+        *[
+            ('"mlp"]', f'"mlp"]\n[[rules]]\n{rule}', message)
+            for rule, message in (
+                ("skip = true", "rules.0.when: Field required"),
+                ("when = {}", "rules.0.when: name one or more"),
+                ("when = {adapter = []}", "rules.0.when.adapter: a value is a text, a number, true"),
+                (
+                    'when = {adapter = "mlp"}\nskp = true',
+                    "rules.0.skp: there is no such key (did you mean skip?)",
+                ),
+                ('when = {adapter = "mpl"}\nskip = true', "axis adapter named 'mpl'. Did you mean 'mlp'?"),
+                ('when = {adapter = ["mlp", true]}\nskip = true', "axis adapter named 'true'"),
+                ('when = {adapter = "mlp"}', "A rule does nothing: give it skip = true, unset or set"),
+                ('when = {adapter = "mlp"}\nset = {"training.seed" = 1}', "The seed cannot be set"),
+                (
+                    'when = {adapter = "mlp"}\nset = {"model.encoder.overlap" = 0.5}',
+                    "A rule sets model.encoder.overlap, which the axis overlap sets",
+                ),
+            )
+        ],
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -160,8 +211,20 @@ def test_what_is_wrong_in_a_file_is_named(tmp_path: Path, old: str, new: str, me
     assert message in str(caught.value)
 
 
+def test_rules_are_about_the_whole_study_and_take_a_number_however_it_is_written(tmp_path: Path) -> None:
+    path = str(write_study(tmp_path, f"{STUDY}\n[[rules]]\nwhen = {{overlap = 0}}\nskip = true\n"))
+    assert {overlap for overlap, _ in labels(read_study(path))} == {"0.5"}
+    assert len(labels(read_study(path, only=["overlap=0.5"]))) == 2
+
+
+def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    path.write_text(STUDY, encoding="utf-8-sig")
+    assert len(labels(read_study(str(path)))) == 4
+
+
 def test_two_settings_that_are_the_same_are_refused(tmp_path: Path) -> None:
-    rule = '\n[[rules]]\nwhen = {adapter = "mlp"}\nset = {"model.adapter.name" = "identity"}\n'
+    rule = '\n[[rules]]\nwhen = {adapter = "mlp"}\nunset = ["overlap"]\n'
     path = write_study(tmp_path, STUDY + rule)
-    with pytest.raises(SettingsError, match=r"are the same: 0\.0, identity and 0\.0, mlp"):
+    with pytest.raises(SettingsError, match=r"are the same: 0\.0, mlp and 0\.5, mlp"):
         settings_of(read_study(str(path)))

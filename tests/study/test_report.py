@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -120,7 +121,9 @@ def test_the_published_table_2_is_laid_out(tmp_path: Path) -> None:
     ]
     text = "".join(page.text)
     assert "the best single run had 0.1914" in text
-    assert "W = 84, p < 8.08e-7" in text
+    assert "W = 84, p < 8.08\u00d710⁻⁷" in text.replace(
+        "\u00a0", " "
+    )  # with nothing at which a line may break
     assert "this report rests on 528 of 2640 planned runs" in text
     assert "chosen by the same mean" in text
     assert "made-up" not in text
@@ -135,6 +138,43 @@ def test_another_metric_has_no_published_figures(tmp_path: Path) -> None:
     table = published_scores()
     page = report_of(tmp_path, ScoreTable(table.axes, "fense", table.scores))
     assert "published" not in "".join(page.text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "more"),
+    [
+        ("mlp", "evidence", {}),  # of scores from anywhere, all values have to be the paper's
+        ("0.5", "0.25", {}),
+        ("", "", {"on_clotho": False}),
+    ],
+)
+def test_other_data_have_no_published_figures(
+    tmp_path: Path, old: str, new: str, more: dict[str, bool]
+) -> None:
+    table = published_scores()
+    scores = [
+        replace(score, setting=tuple(value.replace(old, new) if old else value for value in score.setting))
+        for score in table.scores
+    ]
+    page = report_of(tmp_path, ScoreTable(table.axes, "spider", tuple(scores)), **more)
+    assert "published" not in "".join(page.text)
+
+
+def test_clothos_own_split_has_the_published_figures_whatever_else_is_compared(tmp_path: Path) -> None:
+    scores = (Score(("yamnet", "9"), 0, 0.1), Score(("aisfx", "9"), 0, 0.2))
+    page = report_of(tmp_path, ScoreTable(("encoder", "layers"), "spider", scores), on_clotho=True)
+    best = page.tables["The setting of the highest mean for each value of encoder"]
+    assert [row[-1] for row in best] == ["published", "\u2013", "0.1793 ± 0.0066 †"]
+
+
+def test_values_that_the_paper_has_one_word_for_stay_apart(tmp_path: Path) -> None:
+    settings = [(value, words) for value in ("0", "0.0", "0.5", "-1") for words in ("a", "b")]
+    scores = tuple(Score(setting, 0, at / 10) for at, setting in enumerate(settings))
+    page = report_of(tmp_path, ScoreTable(("overlap", "words"), "spider", scores))
+    (rows,) = (rows for caption, rows in page.tables.items() if caption.startswith("All"))
+    assert {row[1] for row in rows[1:]} == {"0", "0.0", "50\u00a0%", "-1"}
+    drawn = (tmp_path / "figures" / "box-1.svg").read_text(encoding="utf-8")
+    assert drawn.count(" of 1;") + drawn.count(" of 1.") == 8
 
 
 def test_planted_effects_are_what_the_report_says(tmp_path: Path) -> None:
@@ -231,7 +271,10 @@ def test_what_else_a_study_knows_is_shown(tmp_path: Path) -> None:
     assert curve.count("lowest 3.250") == 5  # the best of each encoder, and the worst
 
 
-@pytest.mark.parametrize("values", [[0.1], [0.1, 0.2, 0.3], [0.0], [-3.0, -5.0], [1e-9, 2e-9], [1e6, 2e6]])
+@pytest.mark.parametrize(
+    "values",
+    [[0.1], [0.1, 0.2, 0.3], [0.0], [-3.0, -5.0], [1e-9, 2e-9], [1e6, 2e6], [-1e100, 1e100], [1e-300]],
+)
 def test_one_setting_alone(tmp_path: Path, values: list[float]) -> None:
     scores = tuple(Score(("only",), seed, value) for seed, value in enumerate(values))
     page = report_of(tmp_path, ScoreTable(("system",), "score", scores))
@@ -263,20 +306,22 @@ def test_odd_names_stay_what_they_are(tmp_path: Path) -> None:
         "two\nlines",
         "' onclick='x",
         "<!-- ]]> -->",
+        "a\0b\x07c\ufffe",
     ]
     axes = ("<b>kind</b>", "k|nd $2$")
     scores = tuple(
         Score((first, second), seed, 0.1 + seed) for first in odd for second in odd[:3] for seed in (1, 2)
     )
     claim = Comparison(axes[0], odd[0], odd[1])
-    title = "\"A\" <title> & 'more'"
+    title = "\"A\" <title> & 'more' \udcff"
     table = ScoreTable(axes, "<metric>", scores)
     sample = Sample("</td>.wav", ("<i>",), "</table>", "*")
     report_of(tmp_path, table, title=title, comparisons=(claim,), samples=(sample,))
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.count("<script") == 1
     page = Reading(html)
-    assert page.text.count(title) == 2
+    assert page.text.count(title.replace("\udcff", "\ufffd")) == 2
+    odd[-1] = "a\ufffdb\ufffdc\ufffd"
     assert "a | b `c` *d* $x_1$ & <…" in page.text  # in a figure
     assert {
         row[1] for caption, rows in page.tables.items() if caption.startswith("All") for row in rows[1:]

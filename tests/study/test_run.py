@@ -1,6 +1,7 @@
 """A study of tiny runs, from the command to the table of scores, in one process: nothing is done twice."""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typer.testing import CliRunner
 from otoscribe.cli.main import app
 from otoscribe.model.encoders import base
 from otoscribe.settings import run_id
-from otoscribe.study.engine import work
+from otoscribe.spread.shard import Shard
+from otoscribe.study.engine import reported, work
 from otoscribe.study.engine.opened import Where, open_study
-from otoscribe.study.engine.runner import Shard
+from otoscribe.study.engine.reported import report_of
 from otoscribe.study.engine.settings import read_study
 from otoscribe.study.engine.state import State, lock_of
 from otoscribe.study.scores import read_scores
@@ -240,6 +242,38 @@ def test_a_metric_of_ones_own_is_reported(folder: Path) -> None:
     assert sorted(score.value for score in table.scores) == sorted(lengths)
 
 
+@pytest.mark.parametrize(
+    ("gives", "code", "message"),
+    [
+        ("math.nan", 1, "must give a finite number, not nan."),
+        ("10**400", 1, "must give a finite number, not 1000000"),
+        ("'0.5'", 1, "must give a finite number, not '0.5'."),
+        ("numpy.float32(0.5)", 0, ""),
+    ],
+)
+def test_what_a_metric_of_ones_own_prints_and_gives_is_looked_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gives: str, code: int, message: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "my_odd", raising=False)
+    (folder / "my_odd.py").write_text(
+        "import math\n"
+        "import numpy\n"
+        "from otoscribe.study.metrics.base import Metric\n"
+        "class Odd(Metric):\n"
+        "    def score(self, candidates, references):\n"
+        "        print('scoring')\n"
+        f"        return {gives}\n"
+    )
+    Path("study.toml").write_text(STUDY.replace('"cider_d"', '"my_odd:Odd"'))
+    result = CliRunner().invoke(
+        app, ["study", "run", "study.toml", "--workers", "1", "--only", "adapter=mlp"]
+    )
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "scoring" in result.stderr
+    assert "scoring" not in result.stdout
+
+
 def test_a_run_that_another_process_works_on_is_left_alone(folder: Path) -> None:
     study = open_study(read_study("study.toml", seeds=1), Where(Path("studies/tiny")))
     job = work.Job("run", study.runs[0].settings.model_dump_json(), study.runs[0].id)
@@ -263,7 +297,7 @@ def test_a_failure_of_another_runner_is_not_tried_again(folder: Path) -> None:
 def test_shards_share_out_all_runs_evenly_and_keep_groups_together(folder: Path) -> None:
     runs = open_study(read_study("study.toml", seeds=5), Where(Path("studies/tiny"))).runs
     for of in (1, 3, 7, 40):
-        shares = [Shard.read(f"{number}/{of}").of_runs(runs) for number in range(1, of + 1)]
+        shares = [Shard.read(f"{number}/{of}").share(runs) for number in range(1, of + 1)]
         assert [run for share in shares for run in share] == list(runs)
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
     groups = [run.group for run in runs]
@@ -296,6 +330,40 @@ def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> 
             2,
             "Name either a study or, with --scores, a CSV of scores.\n",
         )
+
+
+def test_a_recording_that_changes_meanwhile_is_not_taken_for_what_it_was(folder: Path) -> None:
+    study = open_study(read_study("study.toml", seeds=1), Where(Path("studies/tiny")))
+    tone(folder / "recordings" / "low.wav", 555.0)
+    job = work.Job("run", study.runs[0].settings.model_dump_json(), study.runs[0].id)
+    outcome = work.work(job, study.shared)
+    assert outcome.state is State.FAILED
+    assert "low.wav changed meanwhile. Type the same command again." in outcome.problem
+    # Under its own hash, it is as good as any.
+    assert run("--seeds", "1").splitlines()[-1].startswith("4 of 4 runs have a score")
+
+
+def test_scores_that_cannot_be_written_are_refused_in_a_sentence(folder: Path) -> None:
+    (folder / "studies" / "tiny" / "scores.csv").mkdir(parents=True)
+    only = ["--workers", "1", "--seeds", "1", "--only", "adapter=mlp"]
+    result = CliRunner().invoke(app, ["study", "run", "study.toml", *only])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "The scores of the study in studies/tiny cannot be kept there: is a directory. The captions "
+        "stay, and the same command goes on.\n"
+    )
+
+
+def test_only_the_whole_of_clothos_evaluation_split_stands_beside_the_papers_figures(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--seeds", "1", "--only", "adapter=mlp", "--only", "overlap=0.0")
+    study = open_study(read_study("study.toml"), Where(Path("studies/tiny")))
+    assert report_of(study, "ours").on_clotho is False
+    monkeypatch.setattr(reported, "SPLITS", ("recordings/validation.csv",))
+    assert report_of(study, "ours").on_clotho is False
+    monkeypatch.setattr(reported, "RECORDINGS", len(study.references))
+    assert report_of(study, "ours").on_clotho is True
 
 
 def test_other_references_are_scored_anew(folder: Path) -> None:

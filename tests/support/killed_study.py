@@ -20,7 +20,8 @@ import torch._dynamo  # noqa: F401
 
 from otoscribe import files
 from otoscribe.cli.main import main
-from otoscribe.study.engine import backends, runner, scoring  # noqa: F401
+from otoscribe.spread import backends  # noqa: F401
+from otoscribe.study.engine import runner, scoring  # noqa: F401
 from otoscribe.train import run
 
 ARGUMENTS = ["study", "run", "study.toml", "--workers", "1"]

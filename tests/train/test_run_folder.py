@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from otoscribe.errors import RunError
-from otoscribe.settings import run_id
+from otoscribe.settings import id_of, run_id
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train import trainer
 from otoscribe.train.history import Epoch, best_epoch, read_log
-from otoscribe.train.run import load_run
+from otoscribe.train.run import identity, load_run, load_tensors, save_tensors
 from otoscribe.train.settings import ExperimentSettings
 from otoscribe.train.trainer import Experiment, train, validation_loss
 from support.tiny_run import CPU, VOCABULARY, run_in, settings, split
@@ -247,3 +247,18 @@ def test_edited_settings_are_not_those_of_the_weights(tmp_path: Path) -> None:
     (run / "settings.json").write_text(text.replace('"seed": 0', '"seed": 1'))
     with pytest.raises(RunError, match="are not those that its weights were trained with"):
         load_run(run)
+
+
+def test_a_run_made_before_there_was_a_setting_is_loaded(tmp_path: Path) -> None:
+    run = run_in(tmp_path, maximum_epochs=1)
+    written = json.loads((run / "settings.json").read_text())
+    del written["training"]["label_smoothing"]
+    (run / "settings.json").write_text(json.dumps(written))
+    with pytest.raises(RunError, match="are not those that its weights were trained with"):
+        load_run(run)
+    weights, notes = load_tensors(run / "model.safetensors")
+    vocabulary = Vocabulary.from_json((run / "vocabulary.json").read_text())
+    notes["run"] = identity(id_of(written), vocabulary)
+    save_tensors(run / "model.safetensors", weights, notes)
+    _, _, settings = load_run(run)
+    assert settings.training.label_smoothing == 0.0

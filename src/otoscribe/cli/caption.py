@@ -3,27 +3,31 @@
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Beam, Format, OutputFile, Threads
+from otoscribe.cli.options import Beam, Format, OutputFile, Ray, Share, Threads
 from otoscribe.cli.output import Output
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
     from otoscribe.audio.channels import Channel
     from otoscribe.cli.formats import Result
+    from otoscribe.listen.groups import How, Results
 
 
 def caption(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE", help="Recordings, in any format that FFmpeg reads; - is standard input."
+            metavar="FILE",
+            help="Recordings, in any format that FFmpeg reads, or folders of them; - is standard input.",
         ),
     ],
     form: Annotated[
@@ -54,15 +58,29 @@ def caption(
     ] = False,
     output: OutputFile = None,
     threads: Threads = None,
+    shard: Share = None,
+    ray: Ray = None,
 ) -> None:
     """Write down what is heard in each recording."""
     # Here and not at the top: `otoscribe --help` need not wait for ONNX Runtime.
     from otoscribe.cli.formats import form_of
-    from otoscribe.listen.captioner import BUNDLED, Captioner
+    from otoscribe.listen.captioner import BUNDLED, TOGETHER, Captioner
+    from otoscribe.listen.folders import recordings_in
     from otoscribe.listen.results import Failure
+    from otoscribe.spread.shard import Shard, grouped
 
+    if "-" in files and not (shard is ray is None):
+        raise UsageError(
+            "Standard input cannot be shared out. Save it to a file, or name no --shard and --ray."
+        )
+    files = recordings_in(files)
+    several = len(files) > 1
+    groups = grouped(files, TOGETHER)
+    if shard is not None:
+        groups = Shard.read(shard).share(groups)
+        files = list(chain.from_iterable(groups))
     failed, last_said = False, ""
-    with terminal.quiet_libraries(), terminal.ProgressBar(len(files)) as bar:
+    with terminal.quiet_libraries(), terminal.ProgressBar(len(files if ray is None else groups)) as bar:
 
         def reported(results: "Iterable[Result]") -> "Iterator[Result]":
             nonlocal failed, last_said
@@ -81,19 +99,23 @@ def caption(
                 last_said = said
                 yield result
 
-        captioner = Captioner(model, threads)
         target = None if output is None else Output("--output", output, files)
         if target is not None and Path(os.path.realpath(model or BUNDLED)) in target.path.parents:
             raise UsageError(
                 f"{output} lies in the model's folder and would damage it; choose another folder."
             )
-        recordings = (_standard_input() if file == "-" else file for file in bar.counted(files))
-        results = captioner.caption_many(
-            recordings, channel=_channel(channel), style=style, beam=beam, candidates=candidates
+        how = partial(
+            Captioner.caption_many, channel=_channel(channel), style=style, beam=beam, candidates=candidates
         )
-        parts = form_of(form, len(files) > 1)(reported(results))
+        recordings = (_standard_input() if file == "-" else file for file in bar.counted(files))
+        # Also for a cluster, so that what is impossible is refused before anything begins.
+        results = how(Captioner(model, threads), recordings)
+        if ray is not None:
+            results = chain.from_iterable(bar.counted(_on_ray(ray, groups, model, threads or 1, how)))
+        parts = form_of(form, several)(reported(results))
         if target is not None:
-            target.write(parts)
+            # An empty share has an empty file, so that one of before does not pass for it.
+            target.write(parts if files else chain(parts, [""]))
         else:
             if form is Format.CSV and isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(newline="")  # on Windows \r\n would become \r\r\n
@@ -101,6 +123,16 @@ def caption(
                 bar.write(part, sys.stdout)
     if failed:
         raise typer.Exit(1)
+
+
+def _on_ray(
+    address: str, groups: Sequence[Sequence[str]], model: str | None, threads: int, how: "How"
+) -> "Iterator[Results]":
+    from otoscribe.listen.groups import caption_groups
+    from otoscribe.spread.ray_cluster import on_ray
+
+    backend, _ = on_ray(address, threads)
+    return caption_groups(groups, backend, model, threads, how)
 
 
 def _standard_input() -> BinaryIO:

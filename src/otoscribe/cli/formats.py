@@ -50,7 +50,7 @@ def as_json(results: Iterable[Result]) -> Iterator[str]:
     for result in results:
         yield f"{before}\n{_object(result)}"
         before = ","
-    yield "\n]\n"
+    yield "\n]\n" if before == "," else "[]\n"
 
 
 def as_jsonl(results: Iterable[Result]) -> Iterator[str]:

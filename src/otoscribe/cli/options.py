@@ -67,3 +67,10 @@ Changes = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Torch device to compute on.")]
+Share = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Do only this share of the recordings, as 3/16.")
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Work on this Ray cluster: HOST:PORT of its head, or auto."),
+]

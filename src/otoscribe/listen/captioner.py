@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -36,8 +36,10 @@ from otoscribe.text.vocabulary import Vocabulary
 BUNDLED = Path(__file__).parents[1] / "bundled"
 """The model that ships inside the package."""
 
-_CLIPS = 32
-"""Recordings decoded together: most of the gain of batching, and the first captions come soon."""
+TOGETHER = 32
+"""Recordings that may be decoded together, in groups from the first one on: most of the gain of batching, and
+the first captions come soon. Last bits depend on what is decoded together, so a group that is captioned apart
+from the others gets the same captions."""
 
 _SECONDS = 600
 """Of the recordings decoded together, fill-up included."""
@@ -197,7 +199,7 @@ class Captioner:
         channel = checked(channel)
         settings = self.own_search(beam, candidates)
         self._bundle.check_style(style)
-        limits = Limits(max(1, min(_CLIPS, _ROWS // settings.beam)), _SECONDS, 4 * _CLIPS)
+        limits = Limits(max(1, min(TOGETHER, _ROWS // settings.beam)), _SECONDS, 4 * TOGETHER)
         taken = (self._taken(recording, channel, style) for recording in recordings)
         return self._all(taken, settings, limits)
 
@@ -325,8 +327,10 @@ class Captioner:
     ) -> Iterator[Caption | Failure]:
         ahead = _AHEAD * self._threads
         with closing(in_order(self._listened_or_failed, recordings, self._threads, ahead)) as listened:
-            for batch in batched(chain.from_iterable(listened), _seconds, limits):
-                yield from self._all_captioned(batch, settings)
+            for first in listened:
+                group = chain([first], islice(listened, TOGETHER - 1))
+                for batch in batched(chain.from_iterable(group), _seconds, limits):
+                    yield from self._all_captioned(batch, settings)
 
     def _all_captioned(
         self, batch: Sequence[_Listened | Failure], settings: Search

@@ -1,5 +1,6 @@
 """What a report says: what went into a study, and everything computed from its scores."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -51,6 +52,8 @@ class Report:
     title: str = "A study of audio captioning"
     data: str = ""
     """What was captioned, for people: "Clotho, evaluation split"."""
+    on_clotho: bool | None = None
+    """Whether that is Clotho's evaluation split, as in the paper; `None`: not known."""
     planned: int | None = None
     """Runs that the whole study has."""
     not_run: tuple[NotRun, ...] = ()
@@ -84,6 +87,7 @@ class Findings:
         self.best_by: list[Summary] = best_by(self.best_axis, table)
         claims = published.comparisons(table) if report.comparisons is None else report.comparisons
         self.tests: list[PairedTest] = paired_tests(table, claims)
+        self._comparable = published.is_comparable(table, report.on_clotho)
 
     @property
     def best(self) -> Summary:
@@ -123,6 +127,19 @@ class Findings:
         for one in self.report.not_run:
             found.setdefault((one.missing, one.command), []).append(one.setting)
         return [(*cause, settings) for cause, settings in found.items()]
+
+    def shown(self, axis: str, value: str) -> str:
+        """Return the paper's word for a value of its axes, unless two values of the study would share it."""
+        word = published.shown(axis, value)
+        return word if self._words[axis][word] < 2 else value
+
+    @cached_property
+    def _words(self) -> dict[str, Counter[str]]:
+        table = self.table
+        return {
+            axis: Counter(published.shown(axis, value) for value in table.values_of(axis))
+            for axis in table.axes
+        }
 
     @property
     def curves(self) -> dict[Setting, Sequence[Sequence[float]]]:
@@ -199,17 +216,21 @@ class Findings:
         return self._summary(one) | {"published": None if known is None else asdict(known)}
 
     def published_best(self, one: Summary) -> published.Best | None:
-        """Return what the paper has for the encoder of a setting."""
-        if "encoder" not in self.table.axes:
+        """Return what the paper has for the encoder of a setting, if the scores can stand beside it."""
+        if not self._comparable or "encoder" not in self.table.axes:
             return None
-        return published.published_best(self.table, one.setting[self.table.axes.index("encoder")])
+        return published.published_best(one.setting[self.table.axes.index("encoder")])
+
+    def published_test(self, test: PairedTest) -> published.Tested | None:
+        """Return the paper's result of the same test, if the scores can stand beside it."""
+        return published.published_test(test) if self._comparable else None
 
     def _test(self, test: PairedTest) -> dict[str, Any]:
-        claim = asdict(test.comparison)
+        claim, known = asdict(test.comparison), self.published_test(test)
         return claim | {
             "value": test.value,
             **{name: getattr(test, name) for name in TEST_FIELDS},
-            "published": published.published_test(self.table, test),
+            "published": None if known is None else asdict(known),
         }
 
 

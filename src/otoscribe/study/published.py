@@ -3,6 +3,7 @@
 Their figures are SPIDEr on the evaluation split of Clotho. Nothing else is comparable with them.
 """
 
+import math
 from dataclasses import dataclass
 
 from otoscribe.study.scores import ScoreTable
@@ -10,6 +11,10 @@ from otoscribe.study.statistics import Comparison, PairedTest
 
 SOURCE = "Weck et al. (2021)"
 METRIC = "spider"
+SPLITS = ("clotho:evaluation", "clotho_v1:evaluation")
+"""What was captioned: the same recordings in both versions of Clotho."""
+RECORDINGS = 1045
+"""Of that split."""
 BEST_RUN = 0.1914
 """Of all their runs."""
 
@@ -41,7 +46,25 @@ TABLE_2 = {
 }
 """All of them with BERT and the adapter of multi-head attention."""
 
-OVERLAP_TESTS = {"coala": "W = 84, p < 8.08e-7", "yamnet": "W = 112, p < 3.92e-6"}
+VALUES = {
+    "encoder": {*TABLE_2},
+    "overlap": {"none", "50\u00a0%"},
+    "adapter": {"identity", "mlp", "attention"},
+    "words": {"random", "cbow", "word2vec", "glove", "fasttext", "bert"},
+    "tuned": {"fixed", "tuned"},
+}
+"""Of each axis of their grid, as `shown`."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What the paper says of a test."""
+
+    statistic: int
+    p_below: float
+
+
+OVERLAP_TESTS = {"coala": Tested(84, 8.08e-7), "yamnet": Tested(112, 3.92e-6)}
 """Of "overlap > none", by encoder. Both p follow from W with 44 pairs (normal approximation) and with no
 other number, although 264 settings give 33 pairs for each encoder; what was paired is not stated."""
 
@@ -58,9 +81,10 @@ def is_on(value: str) -> bool | None:
     if word in _OFF or word in _ON:
         return word in _ON
     try:
-        return float(word) > 0
+        part = float(word)
     except ValueError:
         return None
+    return part > 0 if 0 <= part < math.inf else None
 
 
 def shown(axis: str, value: str) -> str:
@@ -100,13 +124,32 @@ FIGURES = {
 """Which axes the paper's figures set against each other."""
 
 
-def published_best(table: ScoreTable, encoder: str) -> Best | None:
-    """Return the paper's figure for an encoder, if the table's scores are of the same metric."""
-    return TABLE_2.get(encoder.lower()) if table.metric.lower() == METRIC else None
+def is_comparable(table: ScoreTable, on_clotho: bool | None) -> bool:
+    """Tell whether scores may stand beside the paper's.
+
+    Args:
+        table: of scores.
+        on_clotho: whether they are of Clotho's evaluation split; None: not known. Then they have to be of the
+            paper's axes, and of no value but its.
+    """
+    if table.metric.lower() != METRIC:
+        return False
+    if on_clotho is not None:
+        return on_clotho
+    return set(table.axes) == set(VALUES) and all(
+        shown(axis, value).lower() in values
+        for axis, values in VALUES.items()
+        for value in table.values_of(axis)
+    )
 
 
-def published_test(table: ScoreTable, test: PairedTest) -> str | None:
+def published_best(encoder: str) -> Best | None:
+    """Return the paper's figure for an encoder."""
+    return TABLE_2.get(encoder.lower())
+
+
+def published_test(test: PairedTest) -> Tested | None:
     """Return the paper's result of the same test."""
     claim = test.comparison
     same = (claim.axis, claim.within, is_on(claim.higher)) == ("overlap", "encoder", True)
-    return OVERLAP_TESTS.get((test.value or "").lower()) if same and table.metric.lower() == METRIC else None
+    return OVERLAP_TESTS.get((test.value or "").lower()) if same else None

@@ -6,7 +6,7 @@ from otoscribe.study import published
 from otoscribe.study.figures import FEWEST_FOR_A_BOX, box_plot, learning_curves
 from otoscribe.study.findings import Findings
 from otoscribe.study.page import Cell, Column, Page, Section, Table
-from otoscribe.study.published import SOURCE, shown
+from otoscribe.study.published import SOURCE
 from otoscribe.study.scores import Setting
 from otoscribe.study.statistics import ALPHA, Summary
 from otoscribe.study.wording import (
@@ -21,6 +21,7 @@ from otoscribe.study.wording import (
     metric_name,
     number,
     p_value,
+    published_test,
     remarks,
     runs,
     setting_name,
@@ -90,39 +91,41 @@ def _best(findings: Findings) -> Section:
         sign = published.sign(values.get("overlap", ""))
         rows.append(
             (
-                Cell(f"{shown(axis, values[axis])} {sign}".rstrip(), strong=True),
-                *(Cell(shown(name, values[name])) for name in others),
+                Cell(f"{findings.shown(axis, values[axis])} {sign}".rstrip(), strong=True),
+                *(Cell(findings.shown(name, values[name])) for name in others),
                 Cell(mean_sd(findings, one), strong=True),
                 *_n_and_interval(findings, one),
                 *([Cell(str(best or NONE))] * any(known)),
             )
         )
-    text = (
+    text = [
         f"The best of all settings ({len(findings.settings)}) is "
         f"{setting_name(findings, findings.best.setting)}: {mean_sd(findings, findings.best)} "
         f"({metric_name(findings)}, mean ± SD of {runs(findings.best.n)}).",
         f"The best settings are chosen by the same mean that is shown, as in {SOURCE}, so they look better "
         "than they are: the best of many is in part the luckiest.",
-    )
+    ]
     notes = []
     if "overlap" in axes:
         notes.append("† with windows that overlap, * without.")
     if any(known):
-        notes.append(
+        text.append(
             f"The published figures are those of {SOURCE}: SPIDEr on the evaluation split of Clotho, means "
             "of ten runs, all with BERT and multi-head attention; the best single run had "
-            f"{published.BEST_RUN}. Other data cannot be compared with them."
+            f"{published.BEST_RUN}. Scores on other recordings cannot be compared with them."
         )
     caption = f"The setting of the highest mean for each value of {axis}"
     table = Table(caption, tuple(columns), tuple(rows), _made_up_rows(findings.best_by))
-    return Section("best", f"Best setting of each {axis}", text, (table,), notes=tuple(notes))
+    return Section("best", f"Best setting of each {axis}", tuple(text), (table,), notes=tuple(notes))
 
 
 def _figures(findings: Findings) -> Section:
     drawn = []
     for at, (axis, by) in enumerate(figure_axes(findings), 1):
         groups = {
-            shown(axis, value): {shown(by, part) if by else "": means for part, means in parts.items()}
+            findings.shown(axis, value): {
+                findings.shown(by, part) if by else "": means for part, means in parts.items()
+            }
             for value, parts in findings.groups(axis, by).items()
         }
         in_paper = published.FIGURES.get((axis, by or ""))
@@ -152,7 +155,7 @@ def figure_axes(findings: Findings) -> list[tuple[str, str | None]]:
 def _tests(findings: Findings) -> Section | None:
     if not findings.tests:
         return None
-    known = [published.published_test(findings.table, test) for test in findings.tests]
+    known = [findings.published_test(test) for test in findings.tests]
     remarked = [remarks(test) for test in findings.tests]
     columns = [Column("claim"), Column("within")]
     columns += [Column(title, True) for title in ("pairs", "n", "difference", "W", "p", "p (Holm)", "effect")]
@@ -162,8 +165,8 @@ def _tests(findings: Findings) -> Section | None:
         axis = test.comparison.within
         rows.append(
             (
-                Cell(claim(test)),
-                Cell(NONE if axis is None else value_name(axis, test.value or "")),
+                Cell(claim(findings, test)),
+                Cell(NONE if axis is None else value_name(findings, axis, test.value or "")),
                 Cell(f"{test.pairs}", test.pairs),
                 Cell(f"{test.n}", test.n),
                 _maybe(test.difference, number(findings, "+")),
@@ -171,7 +174,7 @@ def _tests(findings: Findings) -> Section | None:
                 _maybe(test.p, p_value),
                 _maybe(test.holm, p_value, strong=test in findings.significant),
                 _maybe(test.effect, effect),
-                *([Cell(result or NONE)] * any(known)),
+                *([Cell(NONE if result is None else published_test(result))] * any(known)),
                 *([Cell(remark or NONE)] * any(remarked)),
             )
         )
@@ -235,7 +238,7 @@ def _settings(findings: Findings) -> Section:
     rows = tuple(
         (
             Cell(f"{rank}", rank),
-            *(Cell(shown(axis, value)) for axis, value in zip(axes, one.setting, strict=True)),
+            *(Cell(findings.shown(axis, value)) for axis, value in zip(axes, one.setting, strict=True)),
             Cell(write(one.mean), one.mean, strong=True),
             _maybe(one.sd, write),
             *_n_and_interval(findings, one),
@@ -291,7 +294,8 @@ def _common(findings: Findings, settings: Sequence[Setting]) -> str:
     """Return what settings have in common."""
     values = zip(findings.table.axes, zip(*settings, strict=True), strict=True)
     return (
-        ", ".join(value_name(axis, found[0]) for axis, found in values if len(set(found)) == 1) or "various"
+        ", ".join(value_name(findings, axis, found[0]) for axis, found in values if len(set(found)) == 1)
+        or "various"
     )
 
 

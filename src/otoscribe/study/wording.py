@@ -5,15 +5,17 @@ from collections.abc import Callable
 
 from otoscribe.study import published
 from otoscribe.study.findings import Findings
-from otoscribe.study.published import shown
+from otoscribe.study.published import Tested
 from otoscribe.study.scores import Setting
 from otoscribe.study.statistics import ALPHA, PairedTest, Summary
 
 NONE = "\u2013"
 """Where there is no value."""
 MINUS = "\u2212"
+TIMES = "\u00d7"
 SPACE = "\u00a0"
 """Where a line must not break."""
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MADE_UP = "made-up weights"
 
 
@@ -26,6 +28,8 @@ def metric_name(findings: Findings) -> str:
 def number(findings: Findings, sign: str = "") -> Callable[[float], str]:
     """Return what writes scores with four significant digits of the highest: 0.1793, 17.93."""
     highest = max(abs(score.value) for score in findings.table.scores) or 1.0
+    if not 1e-9 <= highest < 1e9:
+        return lambda value: _power(value, 3, sign)
     decimals = min(12, max(0, 3 - math.floor(math.log10(highest))))
     return lambda value: f"{value:{sign}.{decimals}f}".replace("-", MINUS)
 
@@ -42,8 +46,19 @@ def interval(findings: Findings, one: Summary) -> str:
 
 
 def p_value(p: float) -> str:
-    """Return "0.0312", or "3.9e-6"."""
-    return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}".replace("e-0", "e-")
+    """Return "0.0312", or "3.9×10⁻⁶"."""
+    return f"{p:.4f}" if p >= 0.001 else _power(p, 1)
+
+
+def published_test(known: Tested) -> str:
+    """Return "W = 112, p < 3.92×10⁻⁶"."""
+    return f"W{SPACE}={SPACE}{known.statistic}, p{SPACE}<{SPACE}{_power(known.p_below, 2)}"
+
+
+def _power(value: float, decimals: int, sign: str = "") -> str:
+    # No "3.92e-6": a line may break behind its hyphen.
+    number, exponent = f"{value:{sign}.{decimals}e}".replace("-", MINUS, value < 0).split("e")
+    return f"{number}{TIMES}10{str(int(exponent)).translate(RAISED)}"
 
 
 def effect(value: float) -> str:
@@ -58,19 +73,19 @@ def runs(n: int) -> str:
 
 def setting_name(findings: Findings, setting: Setting) -> str:
     """Return "encoder yamnet, overlap 50 %, words glove, tuned"."""
-    return ", ".join(map(value_name, findings.table.axes, setting))
+    return ", ".join(value_name(findings, *one) for one in zip(findings.table.axes, setting, strict=True))
 
 
-def value_name(axis: str, value: str) -> str:
+def value_name(findings: Findings, axis: str, value: str) -> str:
     """Return "words glove"; "tuned" and "fixed" speak for themselves."""
-    text = shown(axis, value)
+    text = findings.shown(axis, value)
     return text if axis == "tuned" and text != value else f"{axis} {text}"
 
 
-def claim(test: PairedTest) -> str:
+def claim(findings: Findings, test: PairedTest) -> str:
     """Return "tuned > fixed", or "overlap: 50 % > none"."""
     axis = test.comparison.axis
-    higher, lower = (shown(axis, value) for value in (test.comparison.higher, test.comparison.lower))
+    higher, lower = (findings.shown(axis, value) for value in (test.comparison.higher, test.comparison.lower))
     return f"{higher} > {lower}" if axis == "tuned" else f"{axis}: {higher} > {lower}"
 
 

@@ -28,7 +28,7 @@ from otoscribe.errors import RunError
 from otoscribe.files import write_text, written_whole
 from otoscribe.model.caption_model import CaptionModel
 from otoscribe.model.words.base import WORDS, Beginning, Origin, load_words
-from otoscribe.settings import run_id
+from otoscribe.settings import id_of, run_id
 from otoscribe.text.vocabulary import Vocabulary
 from otoscribe.train.settings import ExperimentSettings, parse_settings
 
@@ -71,15 +71,27 @@ def load_run(run: Path, words: Path | None = None) -> tuple[CaptionModel, Vocabu
     beginning = None
     if WORDS[settings.model.words.name].needs_files(settings.model.words):
         beginning = load_words(settings.model.words, vocabulary.words, Origin(folder=words))
-    return load_model(run, settings, vocabulary, beginning), vocabulary, settings
+    # As written: settings that there were not yet when the run was made are no change to it.
+    trained = identity(id_of(json.loads(texts[0])), vocabulary)
+    return _loaded(run, trained, settings, vocabulary, beginning), vocabulary, settings
 
 
 def load_model(
     run: Path, settings: ExperimentSettings, vocabulary: Vocabulary, beginning: Beginning | None
 ) -> CaptionModel:
     """Rebuild the best epoch's model of a run whose settings and words are known; see `load_run`."""
+    return _loaded(run, identity(run_id(settings), vocabulary), settings, vocabulary, beginning)
+
+
+def _loaded(
+    run: Path,
+    trained: str,
+    settings: ExperimentSettings,
+    vocabulary: Vocabulary,
+    beginning: Beginning | None,
+) -> CaptionModel:
     weights, notes = load_tensors(run / "model.safetensors")
-    if notes.get("run") not in (None, identity(settings, vocabulary)):
+    if notes.get("run") not in (None, trained):
         raise RunError(
             f"The settings or the vocabulary in {run} are not those that its weights were trained with: one "
             f"of the files was changed. Restore it from a copy, or train again."
@@ -89,10 +101,15 @@ def load_model(
     return model.eval()
 
 
-def identity(settings: ExperimentSettings, vocabulary: Vocabulary) -> str:
-    """Return what the weights of a run note, so that they are not taken for those of another one."""
+def identity(run: str, vocabulary: Vocabulary) -> str:
+    """Return what the weights of a run note, so that they are not taken for those of another one.
+
+    Args:
+        run: its id.
+        vocabulary: its words.
+    """
     words = hashlib.sha256(vocabulary.to_json().encode()).hexdigest()
-    return f"{run_id(settings)} {words}"
+    return f"{run} {words}"
 
 
 def _text(path: Path) -> str:

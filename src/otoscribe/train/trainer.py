@@ -211,7 +211,7 @@ def _train(
             epoch, speed = _epoch(experiment, model, optimiser, history, progress)
             history.append(epoch)
             if best_epoch(history) is epoch:
-                notes = {**epoch.model_dump(), "run": identity(experiment.settings, experiment.vocabulary)}
+                notes = {**epoch.model_dump(), "run": identity(run.name, experiment.vocabulary)}
                 save_tensors(run / "model.safetensors", model.state_dict(), notes)
             notes = {"history": [epoch.model_dump() for epoch in history]}
             save_checkpoint(run / "last.safetensors", model, optimiser, notes)

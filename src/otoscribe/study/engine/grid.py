@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from otoscribe.errors import SettingsError
 from otoscribe.settings import run_id
-from otoscribe.study.engine.settings import Rule, StudySettings, Value, key_of, label_of
+from otoscribe.study.engine.settings import Rule, StudySettings, Value, key_of, known_as, label_of
 from otoscribe.train.settings import ExperimentSettings, read_settings
 
 
@@ -39,8 +39,7 @@ def settings_of(study: StudySettings) -> list[Setting]:
         if name in found:
             twins = " and ".join(", ".join(labels) for labels in (found[name].labels, setting.labels))
             raise SettingsError(
-                f"Two settings of the study are the same: {twins}. Leave one out by a rule with skip = true, "
-                "or set nothing in `changes` that an axis varies."
+                f"Two settings of the study are the same: {twins}. Leave one out by a rule with skip = true."
             )
         found[name] = setting
     if not found:
@@ -50,8 +49,7 @@ def settings_of(study: StudySettings) -> list[Setting]:
 
 def _holds(rule: Rule, chosen: Mapping[str, Value]) -> bool:
     return all(
-        label_of(chosen[axis])
-        in [label_of(value) for value in (values if isinstance(values, tuple) else (values,))]
+        known_as(chosen[axis]) in map(known_as, values if isinstance(values, tuple) else (values,))
         for axis, values in rule.when.items()
     )
 

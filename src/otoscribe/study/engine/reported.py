@@ -7,6 +7,7 @@ from otoscribe.study.engine.opened import Run, Study
 from otoscribe.study.engine.scoring import SCORES
 from otoscribe.study.engine.state import State, read_captions
 from otoscribe.study.findings import Findings, NotRun, Report, Sample
+from otoscribe.study.published import RECORDINGS, SPLITS
 from otoscribe.study.scores import Setting, read_scores
 from otoscribe.study.statistics import Comparison
 from otoscribe.train.history import read_log
@@ -53,6 +54,7 @@ def report_of(
         table,
         title,
         data,
+        on_clotho=study.settings.data.evaluation in SPLITS and len(study.references) == RECORDINGS,
         planned=len(study.runs) + study.settings.seeds * len(absent),
         not_run=not_run,
         failed=states.count(State.FAILED),

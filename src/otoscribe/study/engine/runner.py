@@ -2,41 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
-from otoscribe.errors import UsageError
 from otoscribe.model.words.base import WORDS
-from otoscribe.study.engine.backends import Backend
+from otoscribe.spread.backends import Backend, Lost
+from otoscribe.spread.shard import Shard
 from otoscribe.study.engine.opened import Run, Study
 from otoscribe.study.engine.state import State
-from otoscribe.study.engine.work import Job, Outcome
+from otoscribe.study.engine.work import Job, Outcome, Shared, work
 from otoscribe.train.embed import kept_features
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A share of a study's runs, for one of several machines: runs that share much stay together."""
-
-    number: int
-    """From 1."""
-    of: int
-
-    @classmethod
-    def read(cls, text: str) -> "Shard":
-        """Read "3/16".
-
-        Raises:
-            UsageError: it is no share.
-        """
-        number, _, of = text.partition("/")
-        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-            raise UsageError(f"{text!r} is no share of a study. Write NUMBER/OF, from 1/16 to 16/16.")
-        return cls(int(number), int(of))
-
-    def of_runs(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the share, the same whichever runs are done."""
-        first, last = ((self.number + step) * len(runs) // self.of for step in (-1, 0))
-        return list(runs[first:last])
 
 
 def run_study(
@@ -54,7 +29,7 @@ def run_study(
         study: with runs in any state.
         backend: does the jobs.
         workers: how many of them it does at once, about.
-        shard: do only this share.
+        shard: do only this share, which is the same whichever runs are done.
         retry: try again what failed.
         report: called for every run that was done or failed, with how many were, and of how many.
         prepared: called for every piece of work that several runs need, a `Progress`.
@@ -62,28 +37,33 @@ def run_study(
     Returns:
         What came of the runs that were not done before; failures of before are among them.
     """
-    runs = shard.of_runs(study.runs) if shard else list(study.runs)
+    runs = shard.share(study.runs) if shard else list(study.runs)
     left = [run for run, state in zip(runs, _states(study, runs), strict=True) if _is_left(state, retry)]
     for what, shared in (
         ("encoding recordings", list(_feature_jobs(study, left, workers))),
         ("embedding captions", list(_vector_jobs(left))),
     ):
-        for done, _ in enumerate(backend(shared, study.shared), 1):
+        for done, _ in enumerate(_outcomes(backend, shared, study.shared), 1):
             prepared(what, done, len(shared))
     outcomes: list[Outcome] = []
     jobs = [Job("run", run.settings.model_dump_json(), run.id, retry) for run in left]
     elsewhere: list[Job] = []
-    for outcome in backend(jobs, study.shared):
+    for outcome in _outcomes(backend, jobs, study.shared):
         if outcome.state is None:
             elsewhere.append(replace(outcome.job, wait=True))
         else:
             outcomes.append(outcome)
             report(outcome, len(outcomes), len(jobs))
     # Another runner has these. Whichever it leaves undone, because it is stopped or killed, is done here.
-    for outcome in backend(elsewhere, study.shared):
+    for outcome in _outcomes(backend, elsewhere, study.shared):
         outcomes.append(outcome)
         report(outcome, len(outcomes), len(jobs))
     return outcomes
+
+
+def _outcomes(backend: Backend, jobs: Sequence[Job], shared: Shared) -> Iterator[Outcome]:
+    for job, result in backend(partial(work, shared=shared), jobs):
+        yield Outcome(job, State.FAILED, result.reason) if isinstance(result, Lost) else result
 
 
 def _states(study: Study, runs: Sequence[Run]) -> list[State]:

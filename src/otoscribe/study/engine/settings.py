@@ -4,6 +4,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,26 +30,34 @@ SHORT = {
 
 SEED = "training.seed"
 """Set by `seeds`, and by no axis."""
+SAID = 5
+"""Problems of a file, which may be any other."""
+ALTERNATIVES = ("bool", "int", "float", "str", "tuple[")
+"""How pydantic names the kinds that a value may be of."""
+
+MOST_RUNS = 100_000
+"""Of a study, before rules leave some out: more were a slip of the hand, and take hours to look at."""
 
 Value = bool | int | float | str
 Values = Annotated[tuple[Value, ...], Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
 
 
 class Splits(Frozen):
     """What is learned from, chosen by and reported, each as `read_clips` takes it."""
 
-    training: str
+    training: Text
     """Recordings to learn from."""
-    validation: str
+    validation: Text
     """Recordings that choose the epoch."""
-    evaluation: str
+    evaluation: Text
     """Recordings whose captions are scored."""
 
 
 class Rule(Frozen):
     """What is different in some settings of the grid."""
 
-    when: dict[str, Value | tuple[Value, ...]] = Field(min_length=1)
+    when: dict[str, Value | Values] = Field(min_length=1)
     """Axes with the value, or values, at which the rule holds; all of them have to."""
     skip: bool = False
     """Leave these settings out."""
@@ -61,9 +70,9 @@ class Rule(Frozen):
 class StudySettings(Frozen):
     """What a study compares; which runs that makes is for `grid.settings_of` to say."""
 
-    name: str = Field(pattern=r"^\w[\w.-]*$")
+    name: str = Field(pattern=r"^\w[\w.-]*$", max_length=100)
     """Of its folder."""
-    base: str
+    base: Text
     """Training settings that all runs begin with: a preset or a TOML file."""
     data: Splits
     metric: str = "spider"
@@ -91,6 +100,11 @@ def label_of(value: Value) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def known_as(value: Value) -> tuple[bool, Value]:
+    """Return what is equal for values that set the same: 0 and 0.0 do, 1 and true do not."""
+    return isinstance(value, bool), value
+
+
 def studies() -> list[str]:
     """Return the names of the studies that come with the package, a to z."""
     return sorted(path.stem for path in STUDIES.glob("*.toml"))
@@ -108,7 +122,7 @@ def read_study(
     Args:
         chosen: the name of a preset, or the path of a file, which ends in .toml. Paths in a file are relative
             to its folder, if that holds them.
-        only: each `AXIS=VALUE,VALUE`, the values of an axis that are kept.
+        only: each `AXIS=VALUE,VALUE`, the values of an axis that are kept; several of one axis add up.
         add: likewise, values that an axis gets; one that is not there is made.
         seeds: how many instead of the file's.
         changes: each `KEY=VALUE`, set in all runs.
@@ -124,7 +138,7 @@ def read_study(
             raise UsageError(f"{unknown_name('study', chosen, studies())} Or name a TOML file.{hint}")
         path = STUDIES / f"{chosen}.toml"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         text = json.dumps(values, allow_nan=False)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -135,10 +149,15 @@ def read_study(
         study = StudySettings.model_validate_json(text)
     except ValidationError as error:
         raise SettingsError(f"The study in {path} cannot be used. {'; '.join(_problems(error))}.") from error
+    except UsageError as error:  # of the search
+        raise SettingsError(f"The study in {path} cannot be used. {error}") from error
     axes = dict(study.axes)
     for axis, chosen_values in map(_read_axis, add):
         axes[axis] = (*axes.get(axis, ()), *map(_read_value, chosen_values))
-    for axis, kept in map(_read_axis, only):
+    whole, cut = dict(axes), dict[str, list[str]]()
+    for axis, chosen_values in map(_read_axis, only):
+        cut.setdefault(axis, []).extend(chosen_values)
+    for axis, kept in cut.items():
         if axis not in axes:
             raise unknown_name("axis", axis, axes)
         axes[axis] = _kept(axis, axes[axis], kept)
@@ -151,17 +170,40 @@ def read_study(
     }
     study = study.model_copy(update=update)
     _check(study)
+    for rule in study.rules:
+        _check_rule(rule, whole)
     return study
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
     """Yield what is wrong, and where."""
+    found: dict[str, str] = {}
     for problem in error.errors():
         place, what = problem["loc"], problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden" and len(place) == 1:
-            near = get_close_matches(str(place[0]), StudySettings.model_fields, n=1)
+        if problem["type"] == "extra_forbidden":
+            near = get_close_matches(str(place[-1]), _keys_in(place), n=1)
             what = f"there is no such key{f' (did you mean {near[0]}?)' if near else ''}"
-        yield f"{'.'.join(map(str, place)) or 'the file'}: {what}"
+        elif place == ("name",) and problem["type"].startswith("string_"):
+            what = (
+                "a name is up to 100 letters, digits, dots, hyphens and underscores, a letter or digit first"
+            )
+        elif problem["type"] == "too_short":
+            what = "name one or more"
+        elif problem["type"] == "tuple_type":
+            what = "write a list, in square brackets"
+        if place and str(place[-1]).startswith(ALTERNATIVES):
+            place, what = place[:-1], "a value is a text, a number, true or false"
+        found.setdefault(".".join(map(str, place)) or "the file", what)
+    # What holds a wrong value is said to be too short as well.
+    wrong = [place for place in found if not any(other.startswith(f"{place}.") for other in found)]
+    yield from (f"{place}: {found[place]}" for place in wrong[:SAID])
+    if len(wrong) > SAID:
+        yield f"and {len(wrong) - SAID} problems more"
+
+
+def _keys_in(place: tuple[int | str, ...]) -> list[str]:
+    kinds: dict[int | str, type[Frozen]] = {"data": Splits, "rules": Rule}
+    return list((kinds[place[0]] if len(place) > 1 else StudySettings).model_fields)
 
 
 def _beside(path: Path, source: str) -> str:
@@ -188,29 +230,27 @@ def _read_value(text: str) -> Value:
 
 
 def _kept(axis: str, values: Iterable[Value], kept: Iterable[str]) -> tuple[Value, ...]:
-    """Return the values that are named, in the order of the axis; 0 stands for 0.0 as well."""
+    """Return the values that are named, in the order of the axis."""
     by_label = {label_of(value): value for value in values}
-    chosen = set()
-    for text in kept:
-        read = _read_value(text)
-        alike = [label for label, value in by_label.items() if _is_number(read, value) and read == value]
-        if text not in by_label and not alike:
-            raise unknown_name(f"value of the axis {axis}", text, by_label)
-        chosen.add(text if text in by_label else alike[0])
-    return tuple(value for label, value in by_label.items() if label in chosen)
+    chosen = [by_label.get(text, _read_value(text)) for text in kept]
+    _check_values(axis, by_label.values(), chosen)
+    names = set(map(known_as, chosen))
+    return tuple(value for value in by_label.values() if known_as(value) in names)
 
 
-def _is_number(*values: Value) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+def _check_values(axis: str, values: Iterable[Value], named: Iterable[Value]) -> None:
+    names = set(map(known_as, values))
+    for value in named:
+        if known_as(value) not in names:
+            raise unknown_name(f"value of the axis {axis}", label_of(value), map(label_of, values))
 
 
 def _check(study: StudySettings) -> None:
     if study.metric not in METRICS and study.metric not in OWN and ":" not in study.metric:
         raise unknown_name("metric", study.metric, [*METRICS, *OWN])
     for axis, values in study.axes.items():
-        labels = [label_of(value) for value in values]
-        if len(set(labels)) < len(labels):
-            raise SettingsError(f"The axis {axis} has a value twice: {', '.join(labels)}.")
+        if len(set(map(known_as, values))) < len(values):
+            raise SettingsError(f"The axis {axis} has a value twice: {', '.join(map(label_of, values))}.")
         if axis in ("seed", SEED):
             raise SettingsError("The seed is no axis. Say how many there are: seeds = 10, or --seeds 10.")
         if axis not in SHORT and "." not in axis:
@@ -218,11 +258,43 @@ def _check(study: StudySettings) -> None:
                 f"{unknown_name('axis with a short name', axis, SHORT)} Or name the key of a setting, such "
                 "as training.learning_rate."
             )
-    for rule in study.rules:
-        _check_rule(rule, study.axes)
+    setters = {key_of(axis): axis for axis in study.axes}
+    for axis in study.axes:
+        if setters[key_of(axis)] != axis:
+            raise SettingsError(f"The axes {axis} and {key_of(axis)} set the same; keep one of them.")
+    for change in study.changes:
+        key = change.partition("=")[0].strip()
+        _check_set(key)
+        if key in setters:
+            raise SettingsError(
+                f"{change} would change nothing, as {setters[key]} is an axis of the study. Cut the axis: "
+                f"--only {setters[key]}=VALUE."
+            )
+    runs = prod(map(len, study.axes.values())) * study.seeds
+    if runs > MOST_RUNS:
+        raise UsageError(
+            f"The axes and seeds of the study make {runs:,} runs; {MOST_RUNS:,} are allowed. Cut an axis "
+            "(--only AXIS=VALUES), or take fewer seeds (--seeds N)."
+        )
+
+
+def _check_set(key: str) -> None:
+    if key == SEED:
+        raise SettingsError("The seed cannot be set. Say how many there are: seeds = 10, or --seeds 10.")
 
 
 def _check_rule(rule: Rule, axes: Mapping[str, tuple[Value, ...]]) -> None:
     for axis in (*rule.when, *rule.unset):
         if axis not in axes:
             raise unknown_name("axis", axis, axes)
+    for axis, values in rule.when.items():
+        _check_values(axis, axes[axis], values if isinstance(values, tuple) else (values,))
+    if not (rule.skip or rule.unset or rule.set):
+        raise SettingsError("A rule does nothing: give it skip = true, unset or set.")
+    for key in rule.set:
+        _check_set(key)
+        for axis in axes:
+            if key_of(axis) == key and axis not in rule.unset:
+                raise SettingsError(
+                    f"A rule sets {key}, which the axis {axis} sets; name that in the rule's unset as well."
+                )
