@@ -65,10 +65,20 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def test_two_machines_do_a_study_and_a_third_reports_on_it(tmp_path: Path, machine: Any) -> None:
-    machine("serial")
-    study("run")
-    serial = files_of(Path("studies/tiny"))
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files of the study as one machine does it."""
+    folder = tmp_path_factory.mktemp("serial")
+    write_study(folder, SHORT)
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        study("run")
+    return files_of(folder / "studies/tiny")
+
+
+def test_two_machines_do_a_study_and_a_third_reports_on_it(
+    tmp_path: Path, machine: Any, serial: dict[str, bytes]
+) -> None:
     store = (tmp_path / "store").as_uri()
     for name, share, before in (("a", "1/2", {"nothing": 2}), ("b", "2/2", {"captioned": 1, "nothing": 1})):
         machine(name)
@@ -87,11 +97,8 @@ def test_two_machines_do_a_study_and_a_third_reports_on_it(tmp_path: Path, machi
 
 
 def test_a_run_that_a_machine_began_and_died_goes_on_on_another(
-    machine: Any, monkeypatch: pytest.MonkeyPatch
+    machine: Any, serial: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine("serial")
-    study("run")
-    serial = files_of(Path("studies/tiny"))
     epoch, epochs = trainer._epoch, []
 
     def counted(experiment: Any, model: Any, optimiser: Any, history: Any, progress: Any) -> Any:
@@ -129,19 +136,16 @@ def test_a_run_that_a_machine_began_and_died_goes_on_on_another(
     assert states("--results", "memory://bucket/tiny") == {"captioned": 2}
 
 
-def test_machines_of_a_cluster_need_no_common_folder(machine: Any) -> None:
-    machine("serial")
-    study("run")
-    serial = files_of(Path("studies/tiny"))
+def test_machines_of_a_cluster_need_no_common_folder(machine: Any, serial: dict[str, bytes]) -> None:
     machine("driver")
     results = Results(ObjectStore("memory://bucket/tiny"))
     opened = open_study(read_study("study.toml"), Where(Path("studies/tiny"), results=results))
 
-    def cluster(jobs: Sequence[work.Job], shared: work.Shared) -> Iterator[work.Outcome]:
+    def cluster(do: Any, jobs: Sequence[work.Job]) -> Iterator[tuple[work.Job, work.Outcome]]:
         for number, job in enumerate(jobs):
             own = Path(f"machine {number % 2}").absolute()
-            places = replace(shared.places, features=own / "features")
-            yield work.work(job, replace(shared, runs=own / "runs", places=places))
+            places = replace(opened.shared.places, features=own / "features")
+            yield job, work.work(job, replace(opened.shared, runs=own / "runs", places=places))
 
     outcomes = run_study(opened, cluster, workers=1)
     assert [outcome.problem for outcome in outcomes] == ["", ""]
