@@ -24,9 +24,12 @@ from support.tiny_transformers import KINDS, tiny_model
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("front_end", [yamnet.FRONT_END, vggish.FRONT_END], ids=["filled up", "whole only"])
-@pytest.mark.parametrize("overlap", [0.0, 0.5])
-def test_patches_export_for_any_length(tmp_path: Path, overlap: float, front_end: FrontEnd) -> None:
+@pytest.mark.parametrize(
+    ("front_end", "overlap"),
+    [(yamnet.FRONT_END, 0.5), (vggish.FRONT_END, 0.0)],
+    ids=["filled up", "whole only"],
+)
+def test_patches_export_for_any_length(tmp_path: Path, front_end: FrontEnd, overlap: float) -> None:
     patches = LogMelPatches(front_end, overlap).eval()
     path = tmp_path / "patches.onnx"
     lengths = {"waveforms": {1: torch.export.Dim("samples", min=1, max=2**31)}}

@@ -341,6 +341,14 @@ def test_own_axes_have_figures_of_the_first_by_each_other(tmp_path: Path) -> Non
         Report(table, best_by="sise")
 
 
+def test_figures_that_nobody_could_read_are_left_out(tmp_path: Path) -> None:
+    settings = [(f"{number}", kind) for number in range(101) for kind in ("p", "q")]
+    scores = tuple(Score(setting, 0, at / 1000) for at, setting in enumerate(settings))
+    page = report_of(tmp_path, ScoreTable(("number", "kind"), "spider", scores))
+    assert any("Figures of axes with very many values are left out." in text for text in page.text)
+    assert not (tmp_path / "figures").exists()
+
+
 def test_the_first_axis_has_figures_besides_the_papers(tmp_path: Path) -> None:
     settings = [("a", "random", "true"), ("b", "random", "true"), ("a", "cbow", "false")]
     scores = tuple(Score(setting, 0, 0.1) for setting in settings)

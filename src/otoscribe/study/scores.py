@@ -90,12 +90,17 @@ class ScoreTable:
     def values_of(self, axis: str) -> list[str]:
         """Return the different values of an axis, in the order in which they came."""
         at = self.axes.index(axis)
-        return list(dict.fromkeys(score.setting[at] for score in self.scores))
+        return list(dict.fromkeys(setting[at] for setting in self.by_setting))
 
-    @property
+    @cached_property
     def made_up(self) -> int:
         """Return how many runs used made-up weights."""
         return sum(score.made_up for score in self.scores)
+
+    @cached_property
+    def largest(self) -> float:
+        """Return the score that is farthest from 0, without its sign."""
+        return max(abs(score.value) for score in self.scores)
 
     def csv(self) -> str:
         """Return the table as CSV, from which `read_scores` reads the same numbers to the bit."""

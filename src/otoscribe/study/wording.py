@@ -27,7 +27,7 @@ def metric_name(findings: Findings) -> str:
 
 def number(findings: Findings, sign: str = "") -> Callable[[float], str]:
     """Return what writes scores with four significant digits of the highest: 0.1793, 17.93."""
-    highest = max(abs(score.value) for score in findings.table.scores) or 1.0
+    highest = findings.table.largest or 1.0
     if not 1e-9 <= highest < 1e9:
         return lambda value: _power(value, 3, sign)
     decimals = min(12, max(0, 3 - math.floor(math.log10(highest))))
