@@ -11,7 +11,7 @@ import typer
 
 from otoscribe.cli import terminal
 from otoscribe.cli.options import Changes, Device, Features, SkipMissing, TextOrJson, Weights, Words
-from otoscribe.cli.study_text import missing_row, plan_document, plan_lines
+from otoscribe.cli.study_text import failure_lines, missing_row, plan_document, plan_lines
 from otoscribe.errors import UsageError
 
 if TYPE_CHECKING:
@@ -276,8 +276,8 @@ def status(
     print(f"{settings.name}: {len(states)} runs")
     for name, count in counted(states).items():
         print(f"{count:>6} {name}")
-    for failure in failures:
-        print(terminal.printable(f"failed: {failure['run']}: {failure['reason']}"))
+    for line in failure_lines(failures):
+        print(terminal.printable(line))
     _say_missing(opened)
 
 
