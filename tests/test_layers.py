@@ -43,9 +43,12 @@ ROOMS = {
     "study": "scores",
     "study.metrics": "base",
     "study ": "statistics published figures findings wording page sections report",
-    "study.engine": "settings grid known state work opened scoring timing plan runner reported",
-    "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
-    " study_text study main",
+    "study.engine": "settings grid known state object_store results work opened scoring timing plan runner"
+    " reported",
+    "cli": "terminal options output formats caption score get encoders data embed store train evaluate"
+    " export",
+    "cli.study": "text options plan run report app",
+    "cli ": "main",
     " ": "__main__",
 }
 STAGES = [
@@ -57,7 +60,7 @@ STAGES = [
 # What the listening half may import only inside a function that needs it, if at all.
 LEARNING = (
     *("torch", "h5py", "onnx", "onnxscript", "scipy", "safetensors", "flatbuffers", "gensim", "tokenizers"),
-    *("transformers", "matplotlib", "jinja2", "filelock", "ray"),
+    *("transformers", "matplotlib", "jinja2", "filelock", "fsspec", "ray"),
     *("otoscribe.model", "otoscribe.train", "otoscribe.study.engine"),
 )
 

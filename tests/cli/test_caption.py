@@ -20,6 +20,7 @@ from otoscribe.cli import main as command
 from otoscribe.cli import terminal
 from otoscribe.errors import RunError
 from otoscribe.listen.captioner import Captioner
+from otoscribe.spread.backends import in_processes
 from support.recordings import BROKEN, broken
 from support.tiny_bundle import write_tiny_bundle
 
@@ -316,10 +317,11 @@ def test_a_broken_file_costs_one_sentence_and_only_itself(
     assert outcome.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["missing.wav", ".", "", "/", "-", "\x1b[31m\n.wav", "x" * 300, "日本語.flac"]
-)
-def test_names_without_a_recording(run: Run, name: str) -> None:
+@pytest.mark.parametrize("name", ["missing.wav", ".", "", "-", "\x1b[31m\n.wav", "x" * 300, "日本語.flac"])
+def test_names_without_a_recording(
+    run: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     outcome = run("--", name)
     assert outcome.code == 1
     assert outcome.out == ""
@@ -379,6 +381,106 @@ def test_channels(run: Run, tmp_path: Path) -> None:
         outcome = run(f"--channel={channel}", path)
         assert outcome.code == 2
         assert "There is no channel" in outcome.err
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a folder of 70 recordings, so three groups; two are broken."""
+    monkeypatch.chdir(tmp_path)
+    Path("sounds/inner").mkdir(parents=True)
+    for number in range(70):
+        write(Path("sounds", "inner" if number % 3 else ".", f"{number:02}.wav"), number)
+    Path("sounds/inner/50.wav").write_text("no recording")
+    Path("sounds/33.wav").write_text("no recording")
+    Path("sounds/notes.txt").write_text("no recording either")
+    return "sounds"
+
+
+def test_a_folder_is_all_recordings_in_it(run: Run, folder: str) -> None:
+    outcome = run(folder, "--format", "jsonl")
+    assert outcome.code == 1
+    files = [json.loads(line)["file"] for line in outcome.out.splitlines()]
+    assert files == list(map(str, sorted(Path(folder).rglob("*.wav"), key=lambda file: file.parts)))
+    assert outcome.out == run(*files, "--format", "jsonl").out
+    assert len(outcome.err.splitlines()) == 2
+    Path("empty").mkdir()
+    outcome = run("empty", folder)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.startswith("empty holds no recording: ")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "text"])
+def test_shares_one_after_the_other_are_all(run: Run, folder: str, form: str) -> None:
+    run(folder, "--format", form, "-o", "all")
+    codes = [
+        run(folder, "--format", form, "--shard", f"{number}/2", "-o", f"part-{number}").code
+        for number in (1, 2)
+    ]
+    assert codes == [1, 1]
+    first, second = (Path(f"part-{number}").read_bytes() for number in (1, 2))
+    _, _, rest = second.partition(b"\r\n")
+    assert Path("all").read_bytes() == first + (rest if form == "csv" else second)
+    assert first
+    assert rest if form == "csv" else second
+
+
+@pytest.mark.parametrize(
+    ("form", "held"),
+    [("text", ""), ("json", "[]\n"), ("jsonl", ""), ("csv", None)],
+)
+def test_an_empty_share_has_an_empty_table(
+    run: Run, recording: Path, tmp_path: Path, form: str, held: str | None
+) -> None:
+    target = tmp_path / "captions"
+    target.write_text("of before")
+    outcome = run(recording, "--format", form, "--shard", "1/3", "--output", target)
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    if held is None:
+        held = run(recording, "--format", form).out.splitlines(keepends=True)[0]
+    assert target.read_bytes().decode() == held
+    assert run(recording, "--shard", "3/3").out == run(recording).out
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "json", "text"])
+def test_a_cluster_gives_what_one_process_gives(
+    run: Run, folder: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def two_processes(address: str, threads: int) -> object:
+        asked.append((address, threads))
+        return in_processes(2), 2
+
+    monkeypatch.setattr("otoscribe.spread.ray_cluster.on_ray", two_processes)
+    arguments = (folder, "--format", form, "--candidates", "2")
+    alone, outcome = run(*arguments), run(*arguments, "--ray", "head:6379", "--threads", "1")
+    assert outcome == alone
+    assert asked == [("head:6379", 1)]
+    misused = run(*arguments, "--ray", "head:6379", "--beam", "0")
+    assert (misused.code, misused.out) == (2, "")
+    assert "beam must be" in misused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--shard", "0/3"], 2, "'0/3' is no share. Write NUMBER/OF, from 1/16 to 16/16.\n"),
+        (["--shard", "4/3"], 2, "'4/3' is no share. "),
+        (["--shard", "x"], 2, "'x' is no share. "),
+        (["--shard", ""], 2, "'' is no share. "),
+        (["--shard", "1/2", "-"], 2, "Standard input cannot be shared out. "),
+        (["--ray", "auto", "-"], 2, "Standard input cannot be shared out. "),
+        (["--ray", "auto"], 1, "otoscribe caption needs Ray: pip install 'otoscribe[ray]'\n"),
+    ],
+)
+def test_shares_and_clusters_that_cannot_be(
+    run: Run, recording: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int, said: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    outcome = run(recording, *options)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert outcome.err.startswith(said)
+    assert outcome.err.count("\n") == 1
 
 
 def test_standard_input(run: Run, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,19 @@
 """`otoscribe embed` and `otoscribe store`: what they print, what training finds, and how they fail."""
 
 import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from otoscribe.cli.main import app
+from otoscribe.errors import AudioWarning
+from otoscribe.spread.backends import Backend, Lost, in_this_process
+from otoscribe.train.shards import read_entries, shards_in, values_of
+from otoscribe.train.store import KINDS
 from support.tiny_encoder import NAME, TinyEncoder, write_weights
 from support.tiny_tables import write_table, write_tables
 
@@ -34,8 +41,8 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)))
 
 
-def embed(*tables: Path) -> Result:
-    return run("embed", "small.toml", *tables, "--weights", "weights", "--threads", 1)
+def embed(*tables: Path, options: Sequence[object] = ()) -> Result:
+    return run("embed", "small.toml", *tables, "--weights", "weights", "--threads", 1, *options)
 
 
 def test_each_recording_is_computed_once_and_training_computes_none(
@@ -52,6 +59,106 @@ def test_each_recording_is_computed_once_and_training_computes_none(
     training, validation = tables
     options = ["--clips", training, "--validation", validation, "--weights", "weights"]
     assert run("train", "small.toml", *options).exit_code == 0
+
+
+def stored(folder: Path) -> list[tuple[bytes, bytes]]:
+    """Return the bytes of all embeddings, by recording."""
+    entries = [entry for shard in shards_in(folder) for entry in read_entries(shard)]
+    assert None not in entries
+    found = []
+    for entry in filter(None, entries):
+        values = values_of(entry.shard).read_bytes()
+        found.append((entry.key, values[entry.start : entry.start + entry.size(KINDS["float32"])]))
+    return sorted(found)
+
+
+@pytest.mark.slow
+def test_processes_share_the_work_and_store_what_one_stores(tables: tuple[Path, Path]) -> None:
+    embed(*tables)
+    (folder,) = Path("features").iterdir()
+    result = embed(*tables, options=["--workers", 2, "--features", "by two"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{Path('by two') / folder.name}: 6 of 6 recordings computed\n"
+    assert stored(Path("by two") / folder.name) == stored(folder)
+    assert len(stored(folder)) == 6
+    again = embed(*tables, options=["--workers", 2, "--features", "by two"])
+    assert again.stdout.endswith(": 0 of 6 recordings computed\n")
+
+
+def test_shares_are_all_recordings_and_one_without_any_is_no_error(tables: tuple[Path, Path]) -> None:
+    counts = []
+    for number in range(1, 9):
+        result = embed(*tables, options=["--shard", f"{number}/8"])
+        assert (result.exit_code, result.stderr) == (0, "")
+        counts.append(result.stdout.partition(": ")[2])
+    assert sorted(counts) == ["0 of 0 recordings computed\n"] * 2 + ["1 of 1 recordings computed\n"] * 6
+    assert embed(*tables).stdout.endswith(": 0 of 6 recordings computed\n")
+
+
+def test_a_cluster_is_given_the_threads_and_gpus_of_a_process(
+    tables: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def cluster(*arguments: object) -> tuple[Backend, int]:
+        asked.append(arguments)
+        return in_this_process, 2
+
+    monkeypatch.setattr("otoscribe.spread.ray_cluster.on_ray", cluster)
+    result = embed(*tables, options=["--ray", "head:6379", "--gpus", 0.25])
+    assert result.stdout.endswith(": 6 of 6 recordings computed\n")
+    assert asked == [("head:6379", 1, 0.25)]
+
+
+def test_recordings_that_are_lost_are_counted_and_what_is_odd_is_said(
+    tables: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lossy(work: Callable[[Any], Any], things: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        assert list(map(len, things)) == [1] * 6
+        for place, (thing, result) in enumerate(in_this_process(work, things)):
+            yield thing, Lost("NodeDiedError: it burned") if place in (1, 4) else result
+
+    monkeypatch.setattr("otoscribe.spread.ray_cluster.on_ray", lambda *_: (lossy, 2))
+    path = tables[0].parent / "low.wav"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.warns(AudioWarning, match=r"low\.wav: .* that its header announces"):
+        result = embed(*tables, options=["--ray", "auto"])
+    assert result.exit_code == 1
+    said = "2 of 6 recordings were not encoded: NodeDiedError: it burned. The same command goes on.\n"
+    assert result.stderr == said
+
+
+@pytest.mark.parametrize("options", [pytest.param(["--workers", 2], marks=pytest.mark.slow), []])
+def test_a_recording_that_cannot_be_read_is_said_from_any_process(
+    tables: tuple[Path, Path], options: list[object]
+) -> None:
+    (tables[0].parent / "low.wav").write_bytes(b"RIFF, but no more")
+    result = embed(tables[0], options=options)
+    assert result.exit_code == 1
+    assert "low.wav" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--shard", "0/3"], 2, "'0/3' is no share. Write NUMBER/OF, from 1/16 to 16/16.\n"),
+        (["--shard", "x"], 2, "'x' is no share."),
+        (["--workers", 0], 2, "Usage:"),
+        (["--ray", "auto"], 1, "otoscribe embed needs Ray: pip install 'otoscribe[ray]'\n"),
+    ],
+)
+def test_shares_and_clusters_that_cannot_be(
+    tables: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[object],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    result = embed(*tables, options=options)
+    assert result.exit_code == code
+    assert result.stderr.startswith(said)
 
 
 def test_settings_are_changed_on_the_command_line(tables: tuple[Path, Path]) -> None:

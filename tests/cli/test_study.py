@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otoscribe.cli.main import main
-from otoscribe.cli.study_text import failure_lines
+from otoscribe.cli.study.text import failure_lines
 from support.made_up_study import paper_scores
 
 

@@ -107,10 +107,10 @@ def caption(
         how = partial(
             Captioner.caption_many, channel=_channel(channel), style=style, beam=beam, candidates=candidates
         )
-        if ray is None:
-            recordings = (_standard_input() if file == "-" else file for file in bar.counted(files))
-            results = how(Captioner(model, threads), recordings)
-        else:
+        recordings = (_standard_input() if file == "-" else file for file in bar.counted(files))
+        # Also for a cluster, so that what is impossible is refused before anything begins.
+        results = how(Captioner(model, threads), recordings)
+        if ray is not None:
             results = chain.from_iterable(bar.counted(_on_ray(ray, groups, model, threads or 1, how)))
         parts = form_of(form, several)(reported(results))
         if target is not None:

@@ -36,8 +36,8 @@ def _walked(folder: str) -> Iterator[str]:
     for parent, folders, files in os.walk(folder, onerror=_refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
-            _, _, ending = name.rpartition(".")
-            if ending.lower() in ENDINGS and not name.startswith("."):
+            ending = os.path.splitext(name)[1].removeprefix(".").lower()  # noqa: PTH122
+            if ending in ENDINGS and not name.startswith("."):
                 yield os.path.join(parent, name)  # noqa: PTH118 (a name that begins with ./ keeps it)
 
 

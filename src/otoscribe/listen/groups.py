@@ -19,8 +19,8 @@ def caption_groups(
     """Caption recordings, each group by one process; results come in their order.
 
     Args:
-        groups: paths, which mean the same file to every process. In groups of `captioner.TOGETHER` recordings,
-            each gets the caption that it gets in one list of all.
+        groups: paths, which mean the same file to every process. In groups of `captioner.TOGETHER`, they get
+            the captions that they get in one list.
         backend: captions the groups.
         model: as for `Captioner`.
         threads: as for `Captioner`, of each process.
@@ -51,4 +51,4 @@ def _captioned(model: str | None, threads: int, how: How, group: tuple[int, Sequ
 
 
 def _failures(recordings: Sequence[str], lost: Lost) -> Results:
-    return [Failure(file, f"{file} got no caption. {lost.reason}") for file in recordings]
+    return [Failure(file, f"{file} got no caption. {lost.reason.rstrip('.')}.") for file in recordings]

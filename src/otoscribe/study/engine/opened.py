@@ -18,6 +18,7 @@ from otoscribe.progress import Progress
 from otoscribe.settings import run_id
 from otoscribe.study.engine.grid import Setting, settings_of
 from otoscribe.study.engine.known import Known
+from otoscribe.study.engine.results import Results
 from otoscribe.study.engine.settings import StudySettings
 from otoscribe.study.engine.state import State, state_of
 from otoscribe.study.engine.work import Shared
@@ -43,6 +44,8 @@ class Where:
     skip_missing: bool = False
     """Go on without recordings that are not there."""
     runtime: RuntimeSettings = field(default_factory=lambda: RuntimeSettings(threads=1))
+    results: Results | None = None
+    """Where runs and scores are kept besides, for machines that do not see the folder."""
 
 
 class Run(NamedTuple):
@@ -96,7 +99,13 @@ class Study:
         return self.shared.runs / run.id
 
     def states(self) -> list[State]:
-        """Return how far each run is."""
+        """Return how far each run is, after a look at the results that others put.
+
+        Raises:
+            RunError: these cannot be reached.
+        """
+        if self.shared.results is not None:
+            self.shared.results.look([self.folder_of(run) for run in self.runs], self.shared.captioned)
         return [state_of(self.folder_of(run), self.shared.captioned) for run in self.runs]
 
 
@@ -139,6 +148,7 @@ def open_study(settings: StudySettings, where: Where, progress: Progress | None 
         encoders=material.encoders,
         search=settings.search,
         runtime=where.runtime,
+        results=where.results,
     )
     references = {name: clip.captions for name, clip in shared.evaluation.items()}
     order = {group: place for place, group in enumerate(dict.fromkeys(run.group for run in runs))}

@@ -75,6 +75,15 @@ def write_captions(run: Path, captioned: str, captions: Mapping[str, str]) -> No
     write_text(run / "captioned", f"{captioned} {files.sha256(run / 'captions.csv')}\n")
 
 
+def has_its_captions(run: Path) -> bool:
+    """Tell whether the captions of a run are whole; if they are not, it counts as trained from now on."""
+    path = run / "captions.csv"
+    whole = path.is_file() and _line(run / "captioned").split()[-1:] == [files.sha256(path)]
+    if not whole:
+        (run / "captioned").unlink(missing_ok=True)
+    return whole
+
+
 def read_captions(run: Path) -> dict[str, str]:
     """Read the captions of a run that has some.
 
@@ -82,15 +91,14 @@ def read_captions(run: Path) -> dict[str, str]:
         RunError: they are damaged; the run then counts as trained, and is captioned again.
     """
     path = run / "captions.csv"
-    if not path.is_file() or files.sha256(path) != _line(run / "captioned").split()[-1]:
-        (run / "captioned").unlink(missing_ok=True)
+    if not has_its_captions(run):
         raise RunError(f"{path} is damaged. Type the same command again: the run is captioned anew.")
     return {name: captions[0] for name, captions in read_candidates(path).items()}
 
 
 def last_line(run: Path) -> str:
     """Return what a failed run failed for: the last line of its traceback."""
-    lines = (run / "failed").read_text(encoding="utf-8").strip().splitlines()
+    lines = (run / "failed").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "for no stated reason"
 
 
@@ -116,6 +124,6 @@ def keep_score(run: Path, metric: str, of: str, value: float) -> None:
 
 def _line(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""

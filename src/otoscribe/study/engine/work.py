@@ -7,6 +7,7 @@ import json
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -21,9 +22,11 @@ from otoscribe.errors import RunError
 from otoscribe.files import write_text
 from otoscribe.search.options import Search
 from otoscribe.settings import run_id
+from otoscribe.study.engine.results import Results
 from otoscribe.study.engine.state import State, last_line, lock_of, state_of, sweep, write_captions
 from otoscribe.train.evaluate import captions_of
 from otoscribe.train.experiment import Material, Places
+from otoscribe.train.monitor import Sample
 from otoscribe.train.run import load_model
 from otoscribe.train.settings import ExperimentSettings, parse_settings
 from otoscribe.train.trainer import Experiment, RuntimeSettings, device_of, embed_captions, train
@@ -45,6 +48,8 @@ class Shared:
     """See `Material.encoders`."""
     search: Search
     runtime: RuntimeSettings
+    results: Results | None = None
+    """Where runs are kept that no other machine sees here; None: all see them, or there is one machine."""
 
     @cached_property
     def captioned(self) -> str:
@@ -59,7 +64,12 @@ class Shared:
         """64 hexadecimal digits that tell this from what another study's, or other files', runs share."""
         clips = [clip.sha256 for clip in (*self.training, *self.validation)]
         captions = [clip.captions for clip in (*self.training, *self.validation)]
-        settings = [str(self.runs), str(self.places), self.runtime.model_dump_json()]
+        settings = [
+            str(self.runs),
+            str(self.places),
+            str(self.results and self.results.store),
+            self.runtime.model_dump_json(),
+        ]
         content = [self.captioned, clips, captions, dict(self.encoders), settings]
         return sha256(json.dumps(content).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -142,7 +152,13 @@ class _Shop:
         run = self.shared.runs / job.run
         try:
             with lock_of(run).acquire(timeout=-1 if job.wait else 0):
-                return self._run(job, run)
+                if self.shared.results is not None:
+                    self.shared.results.fetch(run, self.shared.captioned)
+                outcome = self._run(job, run)
+                # A reason of the run's own is kept here, and says more than that it could not be put.
+                with suppress(RunError) if outcome.problem else nullcontext():
+                    self._put(run)
+                return outcome
         except filelock.Timeout:
             return Outcome(job)
 
@@ -160,7 +176,7 @@ class _Shop:
                     "Recordings, captions or weights changed while the study ran. "
                     "Type the same command again."
                 )
-            note = self._train(experiment)
+            note = self._train(experiment, run)
             self._caption(experiment, run)
         except Exception as error:
             write_text(run / "failed", traceback.format_exc())
@@ -168,13 +184,20 @@ class _Shop:
         (run / "failed").unlink(missing_ok=True)
         return Outcome(job, State.CAPTIONED, note=note)
 
-    def _train(self, experiment: Experiment) -> str:
+    def _train(self, experiment: Experiment, run: Path) -> str:
         losses: list[float] = []
+
+        def put(sample: Sample) -> None:
+            # What cannot be put now is put after the next epoch, or when the run has ended.
+            with suppress(RunError):
+                self._put(run)
+
         train(
             experiment,
             self.shared.runs,
             self.shared.runtime,
             lambda epoch: losses.append(epoch.validation_loss),
+            put,
         )
         best = min(losses)
         return f"validation loss {best:.4f} in epoch {losses.index(best) + 1} of {len(losses)}"
@@ -191,6 +214,10 @@ class _Shop:
             encoded = self._features(clips, settings)
         found = captions_of(model, experiment.vocabulary, encoded, shared.search)
         write_captions(run, shared.captioned, dict(zip(shared.evaluation, found, strict=True)))
+
+    def _put(self, run: Path) -> None:
+        if self.shared.results is not None:
+            self.shared.results.put(run)
 
     def _features(self, clips: Sequence[CaptionedClip], settings: ExperimentSettings) -> Sequence[Tensor]:
         key = f"{settings.model.encoder.model_dump_json()} {settings.data.precision}"
