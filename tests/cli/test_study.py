@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from otoscribe.cli.main import main
+from otoscribe.cli.study.text import failure_lines
 from support.made_up_study import paper_scores
 
 
@@ -76,3 +77,11 @@ def test_without_its_extra_it_says_what_to_install(scores: Path, tmp_path: Path,
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert done.returncode == 1
     assert re.fullmatch(r"otoscribe study needs \w+: pip install 'otoscribe\[study\]'\n", done.stderr)
+
+
+def test_runs_that_failed_for_the_same_reason_are_one_line() -> None:
+    failures = [{"run": f"runs/{name}", "reason": f"OSError: {name[0]}"} for name in ("a1", "b1", "a2", "a3")]
+    assert list(failure_lines(failures)) == [
+        "failed: runs/a1 and 2 more: OSError: a",
+        "failed: runs/b1: OSError: b",
+    ]

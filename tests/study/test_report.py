@@ -243,6 +243,7 @@ def test_what_else_a_study_knows_is_shown(tmp_path: Path) -> None:
         NotRun(("aisfx", overlap, "mlp", "glove", "true"), "aisfx/weights.pt", "otoscribe get aisfx")
         for overlap in ("0.0", "0.5")
     ]
+    missing.append(replace(missing[0], missing="glove.zip", command="otoscribe get glove"))
     page = report_of(
         tmp_path,
         table,
@@ -257,7 +258,8 @@ def test_what_else_a_study_knows_is_shown(tmp_path: Path) -> None:
     text = "".join(page.text)
     assert "rests on 528 of 540 planned runs" in text
     assert "Runs that failed and are left out: 2" in text
-    (row,) = page.tables["Settings that were not run"][1:]
+    assert "Settings that were not run, and are not in this report: 2." in page.text
+    row, _ = page.tables["Settings that were not run"][1:]
     assert row == [
         "encoder aisfx, adapter mlp, words glove, tuned",
         "2",

@@ -22,7 +22,7 @@ from otoscribe.cli.study.options import (
     say_missing,
     where_of,
 )
-from otoscribe.cli.study.text import plan_document, plan_lines
+from otoscribe.cli.study.text import failure_lines, plan_document, plan_lines
 
 if TYPE_CHECKING:
     from otoscribe.study.engine.opened import Study
@@ -101,8 +101,8 @@ def status(
     print(f"{settings.name}: {len(states)} runs")
     for name, count in counted(states).items():
         print(f"{count:>6} {name}")
-    for failure in failures:
-        print(terminal.printable(f"failed: {failure['run']}: {failure['reason']}"))
+    for line in failure_lines(failures):
+        print(terminal.printable(line))
     say_missing(opened)
 
 

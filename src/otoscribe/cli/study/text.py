@@ -1,6 +1,6 @@
 """What `otoscribe study plan` prints, and what it and others say of missing files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,6 +66,16 @@ def plan_lines(settings: "StudySettings", plan: "Plan", workers: int) -> Iterato
             f"{_duration(total / workers)} with {workers} workers that do not slow each other down; encoding "
             "recordings and captions comes on top"
         )
+
+
+def failure_lines(failures: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each reason that runs failed for: a damaged recording fails them all."""
+    runs: dict[str, list[str]] = {}
+    for failure in failures:
+        runs.setdefault(failure["reason"], []).append(failure["run"])
+    for reason, folders in runs.items():
+        others = f" and {len(folders) - 1} more" if len(folders) > 1 else ""
+        yield f"failed: {folders[0]}{others}: {reason}"
 
 
 def _duration(seconds: float) -> str:
