@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from otoscribe.errors import UsageError
+from otoscribe.errors import Terminated, UsageError
 from otoscribe.model.adapters.base import ADAPTERS, Adapter
 from otoscribe.model.encoders.base import ENCODERS
 from otoscribe.model.words.base import WORDS
@@ -117,3 +117,14 @@ def test_what_is_no_variant_is_refused_in_a_sentence(own_file: Path, name: str, 
     (own_file / "unfinished.py").write_text("import no_such_library")
     with pytest.raises(UsageError, match=said):
         ADAPTERS[name]
+
+
+def test_being_told_to_end_is_no_fault_of_the_module_that_is_imported(own_file: Path) -> None:
+    (own_file / "slow_to_import.py").write_text(
+        "from otoscribe.errors import Terminated\nraise Terminated(143)"
+    )
+    with pytest.raises(Terminated):
+        ADAPTERS["slow_to_import:Mine"]
+    (own_file / "leaving.py").write_text("raise SystemExit(3)")
+    with pytest.raises(UsageError, match="cannot be imported: SystemExit: 3"):
+        ADAPTERS["leaving:Mine"]

@@ -62,6 +62,10 @@ class MetricError(OtoscribeError):
     """Texts that cannot be scored, or a metric that cannot be computed."""
 
 
+class Terminated(SystemExit):
+    """The command was told to end from outside; no code of other people is to blame for it."""
+
+
 class AudioWarning(UserWarning):
     """A recording was read, but something about it is odd: some of it is missing, for instance."""
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
-from otoscribe.errors import OtoscribeError, UsageError, unknown_name
+from otoscribe.errors import OtoscribeError, Terminated, UsageError, unknown_name
 
 T = TypeVar("T")
 
@@ -105,6 +105,8 @@ class Registry(Generic[T]):
         sys.path.append(os.getcwd())  # noqa: PTH109 (the path is a string)
         try:
             return importlib.import_module(module)
+        except Terminated:
+            raise
         except (Exception, SystemExit) as error:  # whatever the module's own code raises
             if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
                 raise UsageError(

@@ -213,6 +213,15 @@ def test_the_same_scores_give_the_same_bytes(tmp_path: Path) -> None:
     assert len(first) == 7
 
 
+def test_figures_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    wide = made_up_scores([("a", "c", "e"), ("b", "d", "f")], ("encoder", "size", "data"), {})
+    write_report(Findings(Report(wide, curves={("a", "c", "e"): [[3.0, 2.0]]})), tmp_path)
+    (tmp_path / "figures" / "mine.svg").write_text("<svg/>")
+    assert len(list((tmp_path / "figures").iterdir())) == 4
+    write_report(Findings(Report(made_up_scores([("a",), ("b",)], ("encoder",), {}))), tmp_path)
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"box-1.svg", "mine.svg"}
+
+
 def test_made_up_weights_are_marked_wherever_they_are(tmp_path: Path) -> None:
     table = made_up_scores(PAPER_GRID, PAPER_AXES, {}, seeds=2, made_up=["vggish"])
     page = report_of(tmp_path, table)

@@ -27,7 +27,7 @@ from otoscribe.cli.store import store
 from otoscribe.cli.study.app import study
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
-from otoscribe.errors import OtoscribeError, TableWarning
+from otoscribe.errors import OtoscribeError, TableWarning, Terminated
 from otoscribe.version import __version__
 
 EXTRAS = {
@@ -170,7 +170,7 @@ def _options(
 
 def _terminated(number: int, _: object) -> NoReturn:
     # An exception, so that half-written files are removed.
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from otoscribe.files import write_text
 from otoscribe.study.findings import TEST_FIELDS, Findings
 from otoscribe.study.page import html, markdown
 from otoscribe.study.sections import page_of
+
+OURS = re.compile(r"box-\d+|curves")
+"""Names of figures that a report may have."""
 
 
 def write_report(findings: Findings, folder: Path) -> None:
@@ -41,6 +45,10 @@ def write_report(findings: Findings, folder: Path) -> None:
             raise OtoscribeError(
                 f"{folder / name} cannot be written: {reason}. Choose another folder."
             ) from error
+    # An earlier report, on more axes, had more.
+    for path in folder.glob("figures/*.svg"):
+        if OURS.fullmatch(path.stem) and f"figures/{path.name}" not in files:
+            path.unlink(missing_ok=True)
 
 
 def _settings(findings: Findings) -> str:
