@@ -32,7 +32,7 @@ from otoscribe.model.encoders.base import FORMULA
 from otoscribe.search.options import Search
 from otoscribe.train.batches import Split
 from otoscribe.train.evaluate import captions_of
-from otoscribe.train.experiment import Places, prepare
+from otoscribe.train.experiment import Material, Places
 from otoscribe.train.export import export
 from otoscribe.train.history import Epoch
 from otoscribe.train.run import load_run
@@ -115,12 +115,13 @@ def try_all(settings: Mapping[Cell, ExperimentSettings], table: Path, exported: 
     results: Results = {}
     ordered = sorted(settings, key=lambda cell: (cell.words.name, bool(cell.words.tuned)))
     with tempfile.TemporaryDirectory() as temporary:
-        places = Places(table, table, features=Path(temporary) / "features", words=VECTORS)
-        # The adapter decides nothing of what is prepared, and loading an encoder may take seconds.
+        # Loading an encoder may take seconds.
+        material = Material.read(Places(table, table, features=Path(temporary) / "features", words=VECTORS))
+        # The adapter decides nothing of what is prepared.
         for _, group in groupby(ordered, key=lambda cell: cell.words):
             cells = list(group)
             try:
-                experiment = prepare(settings[cells[0]], places)
+                experiment = material.prepare(settings[cells[0]])
             except Exception as error:  # whatever it is, it is what is looked for here
                 results |= dict.fromkeys(cells, _reason(error))
                 continue

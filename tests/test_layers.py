@@ -45,8 +45,10 @@ ROOMS = {
     "study ": "statistics published figures findings wording page sections report",
     "study.engine": "settings grid known state object_store results work opened scoring timing plan runner"
     " reported",
-    "cli": "terminal options output formats caption score get encoders data embed store train evaluate export"
-    " study_text study main",
+    "cli": "terminal options output formats caption score get encoders data embed store train evaluate"
+    " export",
+    "cli.study": "text options plan run report app",
+    "cli ": "main",
     " ": "__main__",
 }
 STAGES = [

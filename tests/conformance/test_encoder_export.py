@@ -24,9 +24,12 @@ from support.tiny_transformers import KINDS, tiny_model
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
-@pytest.mark.parametrize("front_end", [yamnet.FRONT_END, vggish.FRONT_END], ids=["filled up", "whole only"])
-@pytest.mark.parametrize("overlap", [0.0, 0.5])
-def test_patches_export_for_any_length(tmp_path: Path, overlap: float, front_end: FrontEnd) -> None:
+@pytest.mark.parametrize(
+    ("front_end", "overlap"),
+    [(yamnet.FRONT_END, 0.5), (vggish.FRONT_END, 0.0)],
+    ids=["filled up", "whole only"],
+)
+def test_patches_export_for_any_length(tmp_path: Path, front_end: FrontEnd, overlap: float) -> None:
     patches = LogMelPatches(front_end, overlap).eval()
     path = tmp_path / "patches.onnx"
     lengths = {"waveforms": {1: torch.export.Dim("samples", min=1, max=2**31)}}
@@ -64,6 +67,30 @@ def test_other_models_of_transformers_export(kind: str, tmp_path: Path) -> None:
 
 def require_a_graph_that_equals(encoder: Encoder, folder: Path) -> None:
     """Export an encoder and compare what ONNX Runtime gives for several numbers of clips and samples."""
+    onnx.save(_encoder_graph(encoder), folder / "encoder.onnx")
+    first = onnxruntime.InferenceSession(folder / "encoder.onnx", providers=["CPUExecutionProvider"])
+    finishes = type(encoder).finish is not Encoder.finish  # or the adapter's graph holds nothing of it
+    model, second = finished(encoder, folder) if finishes else (None, None)
+    rng = np.random.default_rng(0)
+    for clips, seconds in ((1, 0.05), (2, 1.3), (1, 5.2)):
+        samples = int(seconds * encoder.spec.sample_rate)
+        waveforms = (0.1 * rng.standard_normal((clips, samples))).astype(np.float32)
+        with torch.inference_mode():
+            expected = Encode(encoder)(torch.from_numpy(waveforms))
+            if model is not None:
+                expected += Adapt(encoder, model)(*expected)
+        found = first.run(None, {"waveforms": waveforms})
+        if second is not None:
+            found += second.run(None, {"features": found[0]})
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert one.shape == other.shape
+            scale = float(other.abs().max()) if other.is_floating_point() else 0.0
+            np.testing.assert_allclose(one, other.numpy(), rtol=0, atol=1e-4 * scale)
+
+
+def finished(encoder: Encoder, folder: Path) -> tuple[CaptionModel, onnxruntime.InferenceSession]:
+    """Return a model for an encoder, and the graph of its adapter, which finishes what the encoder began."""
     settings = ModelSettings(
         encoder=encoder.settings,
         adapter=ADAPTERS["identity"].Settings(name="identity"),
@@ -71,23 +98,5 @@ def require_a_graph_that_equals(encoder: Encoder, folder: Path) -> None:
         decoder=DecoderSettings(d_model=16, heads=2, head_dim=8, blocks=1),
     )
     model = CaptionModel(settings, Vocabulary.from_captions(["a dog barks"])).eval()
-    onnx.save(_encoder_graph(encoder), folder / "encoder.onnx")
     onnx.save(_adapter_graph(encoder, model), folder / "adapter.onnx")
-    first, second = (
-        onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
-        for name in ("encoder.onnx", "adapter.onnx")
-    )
-    rng = np.random.default_rng(0)
-    for clips, seconds in ((1, 0.05), (2, 1.3), (1, 5.2)):
-        samples = int(seconds * encoder.spec.sample_rate)
-        waveforms = (0.1 * rng.standard_normal((clips, samples))).astype(np.float32)
-        with torch.inference_mode():
-            features = Encode(encoder)(torch.from_numpy(waveforms))
-            expected = (*features, *Adapt(encoder, model)(*features))
-        found = first.run(None, {"waveforms": waveforms})
-        found += second.run(None, {"features": found[0]})
-        assert len(found) == len(expected)
-        for one, other in zip(found, expected, strict=True):
-            assert one.shape == other.shape
-            scale = float(other.abs().max()) if other.is_floating_point() else 0.0
-            np.testing.assert_allclose(one, other.numpy(), rtol=0, atol=1e-4 * scale)
+    return model, onnxruntime.InferenceSession(folder / "adapter.onnx", providers=["CPUExecutionProvider"])

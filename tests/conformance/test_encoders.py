@@ -74,9 +74,9 @@ def test_outputs_are_what_spec_and_times_promise(encoder: Encoder, seconds: floa
 
 
 def test_a_batch_gives_what_each_clip_alone_gives(encoder: Encoder) -> None:
-    clips = waveforms(encoder, 2.6, clips=3)
+    clips = waveforms(encoder, 2.6, clips=2)
     together = encoder(clips)
-    for row in range(3):
+    for row in range(2):
         for name, value in encoder(clips[row : row + 1]).items():
             torch.testing.assert_close(together[name][row], value[0], rtol=1e-4, atol=1e-5)
 

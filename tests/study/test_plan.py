@@ -94,4 +94,4 @@ def test_steps_are_measured_and_leave_nothing_behind(folder: Path) -> None:
     assert 0 < found["step_seconds"] < 10
     assert found["worker_seconds"] == pytest.approx(8 * found["run_seconds"])
     assert {path.name for path in folder.iterdir()} == {"recordings", "base.toml", "study.toml", "studies"}
-    assert "measured: 4 of 4 shapes of model" in text_of("study.toml", "--measure", "1")
+    assert "measured: 4 of 4 shapes of model" in text_of("study.toml", "--measure", "60")

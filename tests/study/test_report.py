@@ -271,7 +271,10 @@ def test_what_else_a_study_knows_is_shown(tmp_path: Path) -> None:
     assert curve.count("lowest 3.250") == 5  # the best of each encoder, and the worst
 
 
-@pytest.mark.parametrize("values", [[0.1], [0.1, 0.2, 0.3], [0.0], [-3.0, -5.0], [1e-9, 2e-9], [1e6, 2e6]])
+@pytest.mark.parametrize(
+    "values",
+    [[0.1], [0.1, 0.2, 0.3], [0.0], [-3.0, -5.0], [1e-9, 2e-9], [1e6, 2e6], [-1e100, 1e100], [1e-300]],
+)
 def test_one_setting_alone(tmp_path: Path, values: list[float]) -> None:
     scores = tuple(Score(("only",), seed, value) for seed, value in enumerate(values))
     page = report_of(tmp_path, ScoreTable(("system",), "score", scores))
@@ -303,20 +306,22 @@ def test_odd_names_stay_what_they_are(tmp_path: Path) -> None:
         "two\nlines",
         "' onclick='x",
         "<!-- ]]> -->",
+        "a\0b\x07c\ufffe",
     ]
     axes = ("<b>kind</b>", "k|nd $2$")
     scores = tuple(
         Score((first, second), seed, 0.1 + seed) for first in odd for second in odd[:3] for seed in (1, 2)
     )
     claim = Comparison(axes[0], odd[0], odd[1])
-    title = "\"A\" <title> & 'more'"
+    title = "\"A\" <title> & 'more' \udcff"
     table = ScoreTable(axes, "<metric>", scores)
     sample = Sample("</td>.wav", ("<i>",), "</table>", "*")
     report_of(tmp_path, table, title=title, comparisons=(claim,), samples=(sample,))
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.count("<script") == 1
     page = Reading(html)
-    assert page.text.count(title) == 2
+    assert page.text.count(title.replace("\udcff", "\ufffd")) == 2
+    odd[-1] = "a\ufffdb\ufffdc\ufffd"
     assert "a | b `c` *d* $x_1$ & <…" in page.text  # in a figure
     assert {
         row[1] for caption, rows in page.tables.items() if caption.startswith("All") for row in rows[1:]
@@ -334,6 +339,14 @@ def test_own_axes_have_figures_of_the_first_by_each_other(tmp_path: Path) -> Non
     assert "†" not in text
     with pytest.raises(UsageError, match=r"no axis named 'sise'\. Did you mean 'size'"):
         Report(table, best_by="sise")
+
+
+def test_figures_that_nobody_could_read_are_left_out(tmp_path: Path) -> None:
+    settings = [(f"{number}", kind) for number in range(101) for kind in ("p", "q")]
+    scores = tuple(Score(setting, 0, at / 1000) for at, setting in enumerate(settings))
+    page = report_of(tmp_path, ScoreTable(("number", "kind"), "spider", scores))
+    assert any("Figures of axes with very many values are left out." in text for text in page.text)
+    assert not (tmp_path / "figures").exists()
 
 
 def test_the_first_axis_has_figures_besides_the_papers(tmp_path: Path) -> None:

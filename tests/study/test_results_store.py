@@ -2,12 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from fsspec.registry import _registry, known_implementations
 from typer.testing import CliRunner
@@ -16,7 +18,11 @@ from otoscribe.cli.main import app
 from otoscribe.errors import RunError
 from otoscribe.study.engine import work
 from otoscribe.study.engine.object_store import ObjectStore
+from otoscribe.study.engine.opened import Where, open_study
 from otoscribe.study.engine.results import FILES, SMALL, Results
+from otoscribe.study.engine.runner import run_study
+from otoscribe.study.engine.scoring import SCORES, score_study
+from otoscribe.study.engine.settings import read_study
 from otoscribe.study.engine.state import State, state_of
 from otoscribe.train import trainer
 from support.tiny_study import STUDY, write_study
@@ -59,10 +65,20 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
-def test_two_machines_do_a_study_and_a_third_reports_on_it(tmp_path: Path, machine: Any) -> None:
-    machine("serial")
-    study("run")
-    serial = files_of(Path("studies/tiny"))
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Return the files of the study as one machine does it."""
+    folder = tmp_path_factory.mktemp("serial")
+    write_study(folder, SHORT)
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(folder)
+        study("run")
+    return files_of(folder / "studies/tiny")
+
+
+def test_two_machines_do_a_study_and_a_third_reports_on_it(
+    tmp_path: Path, machine: Any, serial: dict[str, bytes]
+) -> None:
     store = (tmp_path / "store").as_uri()
     for name, share, before in (("a", "1/2", {"nothing": 2}), ("b", "2/2", {"captioned": 1, "nothing": 1})):
         machine(name)
@@ -81,11 +97,8 @@ def test_two_machines_do_a_study_and_a_third_reports_on_it(tmp_path: Path, machi
 
 
 def test_a_run_that_a_machine_began_and_died_goes_on_on_another(
-    machine: Any, monkeypatch: pytest.MonkeyPatch
+    machine: Any, serial: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine("serial")
-    study("run")
-    serial = files_of(Path("studies/tiny"))
     epoch, epochs = trainer._epoch, []
 
     def counted(experiment: Any, model: Any, optimiser: Any, history: Any, progress: Any) -> Any:
@@ -116,10 +129,33 @@ def test_a_run_that_a_machine_began_and_died_goes_on_on_another(
     Path("study.toml").write_text(SHORT.replace("beam = 2", "beam = 1"))
     assert states("--results", "memory://bucket/tiny") == {"trained": 2}
     study("run", "--results", "memory://bucket/tiny")
-    models = {
-        name: content for name, content in serial.items() if name.endswith(("model.safetensors", "log.csv"))
-    }
+    models = {name: data for name, data in serial.items() if name.endswith(("model.safetensors", "log.csv"))}
     assert models.items() <= files_of(first / "studies/tiny").items()
+    machine("c")
+    Path("study.toml").write_text(SHORT.replace("beam = 2", "beam = 1"))
+    assert states("--results", "memory://bucket/tiny") == {"captioned": 2}
+
+
+def test_machines_of_a_cluster_need_no_common_folder(machine: Any, serial: dict[str, bytes]) -> None:
+    machine("driver")
+    results = Results(ObjectStore("memory://bucket/tiny"))
+    opened = open_study(read_study("study.toml"), Where(Path("studies/tiny"), results=results))
+
+    def cluster(do: Any, jobs: Sequence[work.Job]) -> Iterator[tuple[work.Job, work.Outcome]]:
+        for number, job in enumerate(jobs):
+            own = Path(f"machine {number % 2}").absolute()
+            places = replace(opened.shared.places, features=own / "features")
+            yield job, work.work(job, replace(opened.shared, runs=own / "runs", places=places))
+
+    outcomes = run_study(opened, cluster, workers=1)
+    assert [outcome.problem for outcome in outcomes] == ["", ""]
+    # One machine encoded recordings for all, and the other one encoded them when it needed them.
+    for number in (0, 1):
+        assert len(list(Path(f"machine {number}/runs").iterdir())) == 1
+        assert any(Path(f"machine {number}/features").iterdir())
+    assert score_study(opened) == 2
+    results.put_study([opened.folder_of(run) for run in opened.runs], opened.folder / SCORES)
+    assert content(MemoryFileSystem) == serial
 
 
 def test_a_failure_is_seen_on_all_machines_until_one_of_them_succeeds(
@@ -219,6 +255,25 @@ def test_no_mark_is_there_before_what_it_marks(tmp_path: Path, fragile: type[Fra
     (run / "captioned").write_text("two")
     results.put(run)  # this machine is behind
     assert {file.getvalue() for file in fragile.store.values()} == {b"one"}
+
+
+def test_half_a_file_never_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def half(self: LocalFileSystem, source: str, target: str) -> None:
+        Path(target).write_bytes(Path(source).read_bytes()[:1])
+        raise OSError("no space left")
+
+    store, file = ObjectStore((tmp_path / "store").as_uri()), tmp_path / "file"
+    file.write_text("old")
+    store.put(file, "runs/run/done")
+    monkeypatch.setattr(LocalFileSystem, "put_file", half)
+    monkeypatch.setattr(LocalFileSystem, "get_file", half)
+    file.write_text("new")
+    with pytest.raises(RunError, match="put: no space left"):
+        store.put(file, "runs/run/done")
+    with pytest.raises(RunError, match="fetched: no space left"):
+        store.get("runs/run/done", file)
+    assert (tmp_path / "store/runs/run/done").read_text() == "old"
+    assert file.read_text() == "new"
 
 
 def test_what_a_store_lists_becomes_no_path(tmp_path: Path, fragile: type[Fragile]) -> None:

@@ -332,6 +332,28 @@ def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> 
         )
 
 
+def test_a_recording_that_changes_meanwhile_is_not_taken_for_what_it_was(folder: Path) -> None:
+    study = open_study(read_study("study.toml", seeds=1), Where(Path("studies/tiny")))
+    tone(folder / "recordings" / "low.wav", 555.0)
+    job = work.Job("run", study.runs[0].settings.model_dump_json(), study.runs[0].id)
+    outcome = work.work(job, study.shared)
+    assert outcome.state is State.FAILED
+    assert "low.wav changed meanwhile. Type the same command again." in outcome.problem
+    # Under its own hash, it is as good as any.
+    assert run("--seeds", "1").splitlines()[-1].startswith("4 of 4 runs have a score")
+
+
+def test_scores_that_cannot_be_written_are_refused_in_a_sentence(folder: Path) -> None:
+    (folder / "studies" / "tiny" / "scores.csv").mkdir(parents=True)
+    only = ["--workers", "1", "--seeds", "1", "--only", "adapter=mlp"]
+    result = CliRunner().invoke(app, ["study", "run", "study.toml", *only])
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "The scores of the study in studies/tiny cannot be kept there: is a directory. The captions "
+        "stay, and the same command goes on.\n"
+    )
+
+
 def test_only_the_whole_of_clothos_evaluation_split_stands_beside_the_papers_figures(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

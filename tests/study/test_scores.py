@@ -46,7 +46,11 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
     [
         ("", r"has the columns \(none\); it needs a column for each axis, then seed, then the metric"),
         ("encoder,spider\na,1\n", "has the columns encoder, spider; it needs"),
-        ("encoder;seed;spider\n", "has the columns encoder;seed;spider; it needs"),
+        ("encoder;seed;spider\n", "has the columns encoder;seed;spider; it needs .* Separate them by commas"),
+        (",seed,spider\na,1,1\n", "A column of the scores has no name"),
+        ("encoder,seed,\na,1,1\n", "A column of the scores has no name"),
+        ("encoder,seed,spider\na,1,-1e101\n", "encoder a, seed 1 scored -1e.101; a score is a number within"),
+        (f"encoder,seed,spider\na,{'9' * 5000},1\n", "seed is '9{59}, not a whole number"),
         ("seed,spider\n1,1\n", "no axis: name one or more in columns before 'seed'"),
         ("encoder,seed\na,1\n", "has no metric: it needs a column of scores behind seed"),
         ("encoder,seed,made_up\na,1,no\n", "has no metric"),

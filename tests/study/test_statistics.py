@@ -166,8 +166,9 @@ def test_pairs_are_setting_means_over_all_other_axes() -> None:
 def test_what_used_made_up_weights_is_marked() -> None:
     scores = [Score(("x", "1"), 1, 1.0), Score(("y", "1"), 1, 2.0, made_up=True)]
     scores += [Score(("x", "2"), 1, 1.0), Score(("y", "2"), 1, 2.0), Score(("z", "2"), 1, 2.0, made_up=True)]
+    scores += [Score(("x", "3"), 1, 1.0, made_up=True), Score(("y", "3"), 1, 2.0)]
     tests = paired_tests(ScoreTable(("a", "b"), "m", tuple(scores)), [Comparison("a", "y", "x", "b")])
-    assert [(test.value, test.made_up) for test in tests] == [("1", True), ("2", False)]
+    assert [(test.value, test.made_up) for test in tests] == [("1", True), ("2", False), ("3", True)]
 
 
 @pytest.mark.parametrize(

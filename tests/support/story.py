@@ -26,7 +26,9 @@ NOT_RUN = {
     "recordings/": "names recordings of the reader",
     "clotho": "names a data set of gigabytes",
     "runs/RUN": "names a run of the reader",
+    "s3://": "names an object store of the reader",
     "study run paper": "needs data and weights of gigabytes, and weeks",
+    "study plan paper --measure": "takes seconds; test_plan.py runs it, and this page a part of it",
     "my-model": "names a model of the reader",
 }
 """Why lines with some words in them are not run; commands of otoscribe among them are read all the same."""

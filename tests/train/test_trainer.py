@@ -148,8 +148,8 @@ words = {name = "random", width = 64}
 decoder = {d_model = 64, heads = 4, head_dim = 16, blocks = 2}
 [training]
 batch_pairs = 20
-maximum_epochs = 150
-learning_rate = 0.003
+maximum_epochs = 80
+learning_rate = 0.006
 """
 
 

@@ -24,7 +24,7 @@ from otoscribe.cli.export import export
 from otoscribe.cli.get import get
 from otoscribe.cli.score import score
 from otoscribe.cli.store import store
-from otoscribe.cli.study import study
+from otoscribe.cli.study.app import study
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
 from otoscribe.errors import OtoscribeError, TableWarning

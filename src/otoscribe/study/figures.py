@@ -30,6 +30,8 @@ LONGEST_LABEL = 24
 """Characters; names may be whole paths, and the tables have them in full."""
 FEWEST_FOR_A_BOX = 5
 """Of fewer points a box would show more than is known."""
+UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML leaves out; file names may have it."""
 SVG = "http://www.w3.org/2000/svg"
 Curves = Sequence[Sequence[float]]
 """Validation loss of every epoch, of every run of one setting."""
@@ -218,8 +220,13 @@ def _legend(figure: "Figure", handles: Sequence[Any], parts: Sequence[str], axis
     )
 
 
+def legible(text: str) -> str:
+    """Return text as a page or figure may hold it: without control characters and halves of characters."""
+    return UNWRITABLE.sub("\ufffd", text)
+
+
 def _short(text: str, longest: int = LONGEST_LABEL) -> str:
-    text = " ".join(text.split())
+    text = " ".join(legible(text).split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
@@ -251,7 +258,7 @@ def _svg(figure: "Figure", name: str, title: str, description: str) -> str:
         _adapt(element.attrib, name)
     for place, (tag, text) in enumerate([("title", title), ("desc", description)]):
         child = ElementTree.Element(f"{{{SVG}}}{tag}", {"id": f"{name}-{tag}"})
-        child.text = text
+        child.text = legible(text)
         root.insert(place, child)
     root.attrib |= {
         "style": "stroke-linejoin: round; stroke-linecap: butt",

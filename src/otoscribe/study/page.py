@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otoscribe.study.figures import Drawing
+from otoscribe.study.figures import Drawing, legible
 from otoscribe.version import __version__
 
 
@@ -75,7 +75,11 @@ def html(page: Page) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: legible(value) if type(value) is str else value,
     )
     template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     return environment.from_string(template).render(page=page, version=__version__) + "\n"
@@ -120,7 +124,7 @@ def _cell(cell: Cell) -> str:
 
 def escaped(text: str) -> str:
     """Return text as Markdown that shows it as it is, in one line."""
-    plain = " ".join(text.split()).replace("&", "&amp;")
+    plain = " ".join(legible(text).split()).replace("&", "&amp;")
     return re.sub(r"([\\`*_{}\[\]<>|#~$])", r"\\\1", plain)
 
 

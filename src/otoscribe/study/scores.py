@@ -22,6 +22,8 @@ Setting = tuple[str, ...]
 
 SEED = "seed"
 MADE_UP = "made_up"
+LARGEST = 1e100
+"""Of a score: squares of it have to be finite as well."""
 _YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False, "": False}
 
 
@@ -32,7 +34,7 @@ class Score:
     setting: Setting
     seed: int
     value: float
-    """Of the study's metric, of which more is better; finite."""
+    """Of the study's metric, of which more is better; within ±`LARGEST`."""
     made_up: bool = False
     """Whether the run used weights made by a formula, as tests do, and not weights that learned anything."""
 
@@ -42,8 +44,8 @@ class ScoreTable:
     """All scores of a study.
 
     Raises:
-        TableError: there is no score or no axis, axes have the same name, a setting has not one value for
-            each axis, a value is not finite, or a setting has the same seed twice.
+        TableError: there is no score or no axis, axes have the same name or none, a setting has not one value
+            for each axis, a value is out of its range, or a setting has the same seed twice.
     """
 
     axes: tuple[str, ...]
@@ -55,6 +57,8 @@ class ScoreTable:
         doubled = [name for name, times in Counter(names).items() if times > 1]
         if doubled:
             raise TableError(f"Two columns of the scores are named {doubled[0]!r}; rename one of them.")
+        if not all(names):
+            raise TableError("A column of the scores has no name; give it one.")
         if not self.axes:
             raise TableError(f"The scores have no axis: name one or more in columns before {SEED!r}.")
         if not self.scores:
@@ -62,8 +66,10 @@ class ScoreTable:
         for score in self.scores:
             if len(score.setting) != len(self.axes):
                 raise TableError(f"A setting of {len(self.axes)} axes is not {', '.join(score.setting)!r}.")
-            if not math.isfinite(score.value):
-                raise TableError(f"{self.described(score)} scored {score.value}; a score is a finite number.")
+            if not abs(score.value) <= LARGEST:
+                raise TableError(
+                    f"{self.described(score)} scored {score.value}; a score is a number within ±{LARGEST:g}."
+                )
         doubles = Counter((score.setting, score.seed) for score in self.scores)
         for score in self.scores:
             if doubles[score.setting, score.seed] > 1:
@@ -84,12 +90,17 @@ class ScoreTable:
     def values_of(self, axis: str) -> list[str]:
         """Return the different values of an axis, in the order in which they came."""
         at = self.axes.index(axis)
-        return list(dict.fromkeys(score.setting[at] for score in self.scores))
+        return list(dict.fromkeys(setting[at] for setting in self.by_setting))
 
-    @property
+    @cached_property
     def made_up(self) -> int:
         """Return how many runs used made-up weights."""
         return sum(score.made_up for score in self.scores)
+
+    @cached_property
+    def largest(self) -> float:
+        """Return the score that is farthest from 0, without its sign."""
+        return max(abs(score.value) for score in self.scores)
 
     def csv(self) -> str:
         """Return the table as CSV, from which `read_scores` reads the same numbers to the bit."""
@@ -122,9 +133,10 @@ def read_scores(path: Path, metric: str | None = None) -> ScoreTable:
     rows = _rows(path)
     line, columns = next(rows, (1, []))
     if SEED not in columns:
+        hint = " Separate them by commas." if len(columns) == 1 else ""
         raise TableError(
             f"{path} has the columns {', '.join(columns) or '(none)'}; it needs a column for each axis, "
-            f"then {SEED}, then the metric, such as encoder,adapter,{SEED},spider."
+            f"then {SEED}, then the metric, such as encoder,adapter,{SEED},spider.{hint}"
         )
     at = columns.index(SEED)
     metrics = [name for name in columns[at + 1 :] if name != MADE_UP]
@@ -180,14 +192,14 @@ def _score(cells: dict[str, str], axes: Sequence[str], metric: str) -> Score:
     try:
         seed = int(cells[SEED])
     except ValueError:
-        raise ValueError(f"{SEED} is {cells[SEED]!r}, not a whole number") from None
+        raise ValueError(f"{SEED} is {cells[SEED]!r:.60}, not a whole number") from None
     try:
         value = float(cells[metric])
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{metric} is {cells[metric]!r}, not a number")
+        raise ValueError(f"{metric} is {cells[metric]!r:.60}, not a number")
     mark = cells.get(MADE_UP, "").lower()
     if mark not in _YES_OR_NO:
-        raise ValueError(f"{MADE_UP} is {mark!r}, not true or false")
+        raise ValueError(f"{MADE_UP} is {mark!r:.60}, not true or false")
     return Score(tuple(cells[axis] for axis in axes), seed, value, _YES_OR_NO[mark])

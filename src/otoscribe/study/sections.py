@@ -1,6 +1,7 @@
 """Findings → the sections of a report, in words."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 from otoscribe.study import published
 from otoscribe.study.figures import FEWEST_FOR_A_BOX, box_plot, learning_curves
@@ -28,6 +29,8 @@ from otoscribe.study.wording import (
     value_name,
 )
 
+MOST_BOXES = 200
+"""Of a figure that can still be read."""
 INTERVAL = Column(f"95{SPACE}% interval", numeric=True)
 
 
@@ -121,7 +124,9 @@ def _best(findings: Findings) -> Section:
 
 def _figures(findings: Findings) -> Section:
     drawn = []
-    for at, (axis, by) in enumerate(figure_axes(findings), 1):
+    chosen = figure_axes(findings)
+    drawable = [pair for pair in chosen if _boxes(findings, *pair) <= MOST_BOXES]
+    for at, (axis, by) in enumerate(drawable, 1):
         groups = {
             findings.shown(axis, value): {
                 findings.shown(by, part) if by else "": means for part, means in parts.items()
@@ -138,8 +143,13 @@ def _figures(findings: Findings) -> Section:
         f"A dot is the mean {metric_name(findings)} of a setting over its runs. A box holds the middle half "
         "of the dots, its line is the median; whiskers reach to the last dot within 1.5 times the length "
         f"of the box. Of fewer than {FEWEST_FOR_A_BOX} settings only the dots are shown.",
+        *["Figures of axes with very many values are left out."] * (drawable != chosen),
     )
     return Section("figures", "All settings at a glance", text, figures=tuple(drawn))
+
+
+def _boxes(findings: Findings, axis: str, by: str | None) -> int:
+    return prod(len(findings.table.values_of(name)) for name in (axis, by) if name)
 
 
 def figure_axes(findings: Findings) -> list[tuple[str, str | None]]:

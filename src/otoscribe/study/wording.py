@@ -27,7 +27,9 @@ def metric_name(findings: Findings) -> str:
 
 def number(findings: Findings, sign: str = "") -> Callable[[float], str]:
     """Return what writes scores with four significant digits of the highest: 0.1793, 17.93."""
-    highest = max(abs(score.value) for score in findings.table.scores) or 1.0
+    highest = findings.table.largest or 1.0
+    if not 1e-9 <= highest < 1e9:
+        return lambda value: _power(value, 3, sign)
     decimals = min(12, max(0, 3 - math.floor(math.log10(highest))))
     return lambda value: f"{value:{sign}.{decimals}f}".replace("-", MINUS)
 
@@ -53,9 +55,9 @@ def published_test(known: Tested) -> str:
     return f"W{SPACE}={SPACE}{known.statistic}, p{SPACE}<{SPACE}{_power(known.p_below, 2)}"
 
 
-def _power(value: float, decimals: int) -> str:
+def _power(value: float, decimals: int, sign: str = "") -> str:
     # No "3.92e-6": a line may break behind its hyphen.
-    number, exponent = f"{value:.{decimals}e}".split("e")
+    number, exponent = f"{value:{sign}.{decimals}e}".replace("-", MINUS, value < 0).split("e")
     return f"{number}{TIMES}10{str(int(exponent)).translate(RAISED)}"
 
 

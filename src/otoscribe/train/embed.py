@@ -14,7 +14,7 @@ from otoscribe.audio.pieces import pieces
 from otoscribe.audio.reading import gather
 from otoscribe.audio.waveform import Waveform
 from otoscribe.datasets.folder import CaptionedClip
-from otoscribe.errors import AudioWarning, RunError, UsageError
+from otoscribe.errors import AudioError, AudioWarning, RunError, UsageError
 from otoscribe.model.encoders.base import ENCODERS, Encoder, described
 from otoscribe.progress import Progress
 from otoscribe.train.shards import Embedding
@@ -70,7 +70,7 @@ def embed(
         How many were computed.
 
     Raises:
-        AudioError: a recording cannot be read.
+        AudioError: a recording cannot be read, or changed since its hash was taken.
         RunError: an embedding cannot be stored.
     """
     # In an order of its own, so that two processes seldom work on the same recording at the same time.
@@ -80,6 +80,9 @@ def embed(
         for done, clip in enumerate(order, 1):
             if clip.sha256 not in store:
                 embedding = _computed(clip.path, encoder)
+                # The hash may be from hours ago, and what is stored under it is not computed again.
+                if CaptionedClip(clip.path, ()).sha256 != clip.sha256:
+                    raise AudioError(f"{clip.path} changed meanwhile. Type the same command again.")
                 if clip.sha256 not in store:  # another process was as far
                     store.add(clip.sha256, embedding)
                     computed += 1

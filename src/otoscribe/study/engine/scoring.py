@@ -10,7 +10,7 @@ from numbers import Real
 
 from filelock import FileLock
 
-from otoscribe.errors import MetricError, OtoscribeError
+from otoscribe.errors import MetricError, OtoscribeError, RunError
 from otoscribe.fetch import assets
 from otoscribe.files import write_text
 from otoscribe.metrics.evaluation import METRICS
@@ -47,19 +47,25 @@ def score_study(study: Study, threads: int | None = None, progress: Progress | N
 
     Raises:
         MetricError: the metric cannot be computed.
-        RunError: captions are damaged.
+        RunError: captions are damaged, or scores cannot be written.
         UsageError: an own metric is not known, or failed.
     """
-    study.folder.mkdir(parents=True, exist_ok=True)
-    # The last of several runners sees what all of them did.
-    with FileLock(study.folder / "scores.lock"):
-        done = [
-            run for run, reached in zip(study.runs, study.states(), strict=True) if reached is State.CAPTIONED
-        ]
-        if done:
-            scores = tuple(_scores(study, done, threads, progress))
-            table = ScoreTable(tuple(study.settings.axes), study.settings.metric, scores)
-            write_text(study.folder / SCORES, table.csv())
+    try:
+        study.folder.mkdir(parents=True, exist_ok=True)
+        # The last of several runners sees what all of them did.
+        with FileLock(study.folder / "scores.lock"):
+            states = zip(study.runs, study.states(), strict=True)
+            done = [run for run, reached in states if reached is State.CAPTIONED]
+            if done:
+                scores = tuple(_scores(study, done, threads, progress))
+                table = ScoreTable(tuple(study.settings.axes), study.settings.metric, scores)
+                write_text(study.folder / SCORES, table.csv())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(
+            f"The scores of the study in {study.folder} cannot be kept there: {reason}. The captions stay, "
+            "and the same command goes on."
+        ) from error
     return len(done)
 
 

@@ -64,7 +64,12 @@ class Shared:
         """64 hexadecimal digits that tell this from what another study's, or other files', runs share."""
         clips = [clip.sha256 for clip in (*self.training, *self.validation)]
         captions = [clip.captions for clip in (*self.training, *self.validation)]
-        settings = [str(self.runs), str(self.places), str(self.results), self.runtime.model_dump_json()]
+        settings = [
+            str(self.runs),
+            str(self.places),
+            str(self.results and self.results.store),
+            self.runtime.model_dump_json(),
+        ]
         content = [self.captioned, clips, captions, dict(self.encoders), settings]
         return sha256(json.dumps(content).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -43,7 +43,8 @@ def plan_lines(settings: "StudySettings", plan: "Plan", workers: int) -> Iterato
     from otoscribe.study.engine.settings import label_of
 
     runs = plan.settings * plan.seeds
-    yield f"{settings.name}: {plan.settings} settings x {plan.seeds} seeds = {runs} runs"
+    seeds = "1 seed" if plan.seeds == 1 else f"{plan.seeds} seeds"
+    yield f"{settings.name}: {plan.settings} settings x {seeds} = {runs} runs"
     for axis, values in settings.axes.items():
         yield f"{axis}: {', '.join(map(label_of, values))}"
     if plan.states is None:

@@ -1,0 +1,120 @@
+"""`otoscribe study report`: what the scores of a study, or scores from anywhere, say."""
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otoscribe.cli import terminal
+from otoscribe.cli.options import Changes, SkipMissing, TextOrJson, Weights, Words
+from otoscribe.cli.study.options import (
+    Add,
+    Folder,
+    Form,
+    Only,
+    Results,
+    Seeds,
+    opened_study,
+    where_of,
+)
+from otoscribe.errors import UsageError
+
+if TYPE_CHECKING:
+    from otoscribe.study.statistics import Comparison
+
+CLAIM = re.compile(r"(?P<axis>[^:]+):(?P<higher>[^>]+)>(?P<lower>[^/]+)(/(?P<within>.+))?")
+
+
+def report(
+    chosen: Annotated[
+        str | None,
+        typer.Argument(metavar="STUDY", help="A study, however far it is.", show_default="see --scores"),
+    ] = None,
+    scores: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Scores from anywhere: a column for each axis, then seed, then the metric."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder to write the report into.",
+            show_default="report/ in that of the study",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Column of the metric.", show_default="the last one"),
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS:HIGHER>LOWER/WITHIN",
+            help="Claim to test within each value of another axis, or without /WITHIN over all; "
+            "any number of times.",
+            show_default="tuned > fixed within words, overlap > none within encoder",
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "A study of audio captioning",
+    form: Form = TextOrJson.TEXT,
+    only: Only = None,
+    add: Add = None,
+    seeds: Seeds = None,
+    changes: Changes = None,
+    folder: Folder = None,
+    results: Results = None,
+    weights: Weights = None,
+    words: Words = None,
+    skip_missing: SkipMissing = False,
+) -> None:
+    """Write what scores say: best settings, tests, figures and tables."""
+    # Here and not at the top: `otoscribe --help` need not wait for numpy, nor need the extra.
+    from otoscribe.study.findings import Findings, Report
+    from otoscribe.study.report import write_report
+    from otoscribe.study.scores import read_scores
+    from otoscribe.study.sections import text_of
+
+    if (chosen is None) == (scores is None):
+        raise UsageError("Name either a study or, with --scores, a CSV of scores.")
+    claims = None if compare is None else tuple(map(_comparison, compare))
+    if scores is not None:
+        if output is None:
+            raise UsageError("Name the folder of the report: --output FOLDER.")
+        found = Report(read_scores(scores, metric), title, comparisons=claims)
+    else:
+        from otoscribe.study.engine.reported import report_of
+        from otoscribe.study.engine.scoring import score_study
+        from otoscribe.study.engine.settings import read_study
+
+        settings = read_study(str(chosen), only or (), add or (), seeds, changes or ())
+        opened = opened_study(settings, where_of(settings, folder, results, weights, words, skip_missing))
+        with terminal.Bars() as bars:
+            score_study(opened, progress=bars.show)
+        found = report_of(opened, title, settings.data.evaluation, claims)
+        output = output or opened.folder / "report"
+    findings = Findings(found)
+    write_report(findings, output)
+    if form is TextOrJson.JSON:
+        print(json.dumps(findings.as_json(), indent=2))
+    else:
+        for line in [*text_of(findings), f"report: {output / 'report.html'}"]:
+            print(terminal.printable(line))
+
+
+def _comparison(text: str) -> "Comparison":
+    from otoscribe.study.statistics import Comparison
+
+    claim = CLAIM.fullmatch(text)
+    if not claim:
+        raise UsageError(
+            f"--compare {text!r} is no claim; write AXIS:HIGHER>LOWER or AXIS:HIGHER>LOWER/WITHIN, in "
+            "quotes, such as 'adapter:mlp>identity/encoder'."
+        )
+    parts = {name: part and part.strip() for name, part in claim.groupdict().items()}
+    return Comparison(**parts)
