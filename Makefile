@@ -1,6 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; `make help` lists the rest.
 PYTHON ?= python3
-PIP = -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# Python compiles what is imported, when it is first; pip would compile all of PyTorch, for half a minute.
+PIP = -m pip --disable-pip-version-check install --quiet --no-compile --constraint constraints.txt
 # A file's tests stay together, as they share what takes long to make.
 PYTEST = .venv-dev/bin/python -m pytest -n auto --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 

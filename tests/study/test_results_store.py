@@ -235,6 +235,19 @@ def test_a_store_that_cannot_be_written_loses_nothing(machine: Any, fragile: typ
     assert content(fragile) == serial
 
 
+def test_a_run_that_cannot_be_fetched_is_not_begun(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(results: Results, run: Path, captioned: str) -> None:
+        raise RunError("no network")
+
+    store = ("--results", "memory://bucket", "--only", "adapter=mlp")
+    machine("a")
+    monkeypatch.setattr(Results, "fetch", failing)
+    text = study("run", *store, code=1)
+    assert "failed: RunError: no network" in text
+    assert "1 could not be finished or kept; the same command goes on with them." in text
+    assert states(*store) == {"nothing": 1}
+
+
 def test_no_mark_is_there_before_what_it_marks(tmp_path: Path, fragile: type[Fragile]) -> None:
     results, run = Results(ObjectStore("fragile://bucket")), tmp_path / "run"
     run.mkdir()

@@ -1,10 +1,14 @@
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
+import pytest
 import torch
 from torch import nn
 
 from otoscribe.model.encoders.base import Encoder
 from support.encoders import encoder_of, random_encoder
+from support.tiny_trunk import TinyTrunk
 
 
 def pair(gain: float = 1.0) -> tuple[Encoder, Encoder]:
@@ -72,3 +76,26 @@ def test_its_state_restores_it() -> None:
     assert not torch.equal(restored(voices(110.0))["hearing"], voice(voices(110.0))["hearing"])
     restored.load_state_dict(voice.state_dict())
     assert torch.equal(restored(voices(110.0))["hearing"], voice(voices(110.0))["hearing"])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.slow
+def test_logits_and_pitch_join_in_an_exported_graph_of_any_length(tmp_path: Path) -> None:
+    # The trunk takes most of the time to export.
+    encoder = random_encoder("yamnet_voice", 0.5)
+    encoder.trunk = TinyTrunk(nn.ReLU6()).requires_grad_(False)
+    torch.onnx.export(
+        encoder,
+        (torch.zeros(1, 40000),),
+        tmp_path / "encoder.onnx",
+        output_names=list(encoder.spec.outputs),
+        dynamic_shapes={"waveforms": {1: torch.export.Dim("samples", min=1, max=2**31)}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx", providers=["CPUExecutionProvider"])
+    for samples in (1, 15601, 53211):
+        waveform = voices(120.0, samples=samples)
+        (found,) = session.run(["hearing"], {"waveforms": waveform.numpy()})
+        np.testing.assert_allclose(found, encoder(waveform)["hearing"].numpy(), atol=1e-4)
