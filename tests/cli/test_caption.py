@@ -483,6 +483,25 @@ def test_shares_and_clusters_that_cannot_be(
     assert outcome.err.count("\n") == 1
 
 
+LOADED = """
+import sys
+from otoscribe.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    heavy = ("otoscribe.spread", "otoscribe.text.names", "multiprocessing", "ray")
+    print([name for name in sys.modules if name.startswith(heavy)])
+"""
+
+
+def test_who_names_files_waits_for_nothing_that_shares_out_work(tiny: Path, recording: Path) -> None:
+    start = [sys.executable, "-c", LOADED, "caption", "--model", str(tiny), str(recording)]
+    done = subprocess.run(start, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, ["[]"]), done.stderr
+    done = subprocess.run([*start, "--shard", "1/1"], capture_output=True, text=True)
+    assert "otoscribe.spread.shard" in done.stdout
+
+
 def test_standard_input(run: Run, recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = json.loads(run(recording, "--format", "json").out)[0]
     read, written = os.pipe()

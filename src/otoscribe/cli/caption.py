@@ -64,21 +64,19 @@ def caption(
     """Write down what is heard in each recording."""
     # Here and not at the top: `otoscribe --help` need not wait for ONNX Runtime.
     from otoscribe.cli.formats import form_of
-    from otoscribe.listen.captioner import BUNDLED, TOGETHER, Captioner
+    from otoscribe.listen.captioner import BUNDLED, Captioner
     from otoscribe.listen.folders import recordings_in
     from otoscribe.listen.results import Failure
-    from otoscribe.spread.shard import Shard, grouped
 
-    if "-" in files and not (shard is ray is None):
+    shared = shard is not None or ray is not None
+    if shared and "-" in files:
         raise UsageError(
             "Standard input cannot be shared out. Save it to a file, or name no --shard and --ray."
         )
     files = recordings_in(files)
     several = len(files) > 1
-    groups = grouped(files, TOGETHER)
-    if shard is not None:
-        groups = Shard.read(shard).share(groups)
-        files = list(chain.from_iterable(groups))
+    groups = _groups(files, shard) if shared else [files]
+    files = list(chain.from_iterable(groups))
     failed, last_said = False, ""
     with terminal.quiet_libraries(), terminal.ProgressBar(len(files if ray is None else groups)) as bar:
 
@@ -123,6 +121,15 @@ def caption(
                 bar.write(part, sys.stdout)
     if failed:
         raise typer.Exit(1)
+
+
+def _groups(files: list[str], shard: str | None) -> list[Sequence[str]]:
+    """Return what is captioned together, of all files or of a share."""
+    from otoscribe.listen.captioner import TOGETHER
+    from otoscribe.spread.shard import Shard, grouped
+
+    groups = grouped(files, TOGETHER)
+    return groups if shard is None else Shard.read(shard).share(groups)
 
 
 def _on_ray(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Changes, Device, Features, Ray, Share, SkipMissing, Threads, Weights
+from otoscribe.cli.options import Changes, Device, Features, Gpus, Ray, Share, SkipMissing, Threads, Weights
 from otoscribe.errors import UsageError
 
 
@@ -34,9 +34,7 @@ def embed(
     ] = 1,
     shard: Share = None,
     ray: Ray = None,
-    gpus: Annotated[
-        float, typer.Option(metavar="N", min=0, help="GPUs that a process on a Ray cluster needs, as 0.25.")
-    ] = 0.0,
+    gpus: Gpus = 0.0,
 ) -> None:
     """Compute the encoder's output for recordings, once; start it twice, and the two share the work."""
     # Here and not at the top: `otoscribe --help` need not wait for torch, nor need it.

@@ -74,3 +74,6 @@ Ray = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Work on this Ray cluster: HOST:PORT of its head, or auto."),
 ]
+Gpus = Annotated[
+    float, typer.Option(metavar="N", min=0, help="GPUs for each process on a Ray cluster, as 0.25.")
+]

@@ -4,11 +4,10 @@ import os
 from collections.abc import Iterable, Iterator
 
 from otoscribe.errors import AudioError
-from otoscribe.text.names import ENDINGS
 
 
 def recordings_in(names: Iterable[str]) -> list[str]:
-    """Replace each folder by the recordings in it and in its folders, by their endings (`ENDINGS`).
+    """Replace each folder by the recordings in it and in its folders, by their endings (`names.ENDINGS`).
 
     Files and folders whose names begin with a dot are left out, and so are folders that a link leads to. The
     order depends on the names alone, so that it is the same on every machine.
@@ -33,6 +32,9 @@ def _within(folder: str) -> list[str]:
 
 
 def _walked(folder: str) -> Iterator[str]:
+    # Here and not at the top: who names files need not wait for what matches names.
+    from otoscribe.text.names import ENDINGS
+
     for parent, folders, files in os.walk(folder, onerror=_refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otoscribe.cli import terminal
-from otoscribe.cli.options import Changes, Device, Features, SkipMissing, Weights, Words
+from otoscribe.cli.options import Changes, Device, Features, Gpus, Ray, SkipMissing, Weights, Words
 from otoscribe.cli.study.options import (
     Add,
     Chosen,
@@ -45,13 +45,8 @@ def run(
         str | None, typer.Option(metavar="I/N", help="Do only this share of the runs, as 3/16.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again what failed.")] = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Run on this Ray cluster: HOST:PORT of its head, or auto."),
-    ] = None,
-    gpus: Annotated[
-        float, typer.Option(metavar="N", min=0, help="GPUs that a run on a Ray cluster needs, as 0.25.")
-    ] = 0.0,
+    ray: Ray = None,
+    gpus: Gpus = 0.0,
     weights: Weights = None,
     words: Words = None,
     skip_missing: SkipMissing = False,
