@@ -75,7 +75,8 @@ def prune(folder: Path, outdated: Callable[[Mapping[str, Any]], bool]) -> Iterat
             if contents.recipe is None or outdated(contents.recipe):
                 entries = []
             _merge(place, contents, entries)
-            yield contents, contents.bytes - _size(place)
+            # What others wrote meanwhile, or one longer index, is no loss that anybody asked for.
+            yield contents, max(0, contents.bytes - _size(place))
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise RunError(f"{place} cannot be pruned: {reason}.") from error
