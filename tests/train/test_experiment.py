@@ -190,7 +190,9 @@ def test_settings_that_name_other_data_or_weights_are_refused(places: Places) ->
         resolve(named, places)
 
 
-def test_a_recording_is_hashed_once_and_encoded_once(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_is_encoded_once_and_hashed_before_and_after(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hashed: list[str] = []
     encoded: list[int] = []
     sha256, forward = files.sha256, TinyEncoder.forward
@@ -208,9 +210,12 @@ def test_a_recording_is_hashed_once_and_encoded_once(places: Places, monkeypatch
     # Which hears noise of its own before any recording.
     monkeypatch.setattr("otoscribe.train.experiment.check_encoder", lambda *_: None)
     first = prepare(settings(), places)
-    assert sorted(hashed) == sorted([*CAPTIONS, *VALIDATION])
+    recordings = [*CAPTIONS, *VALIDATION]
+    assert sorted(hashed) == sorted(2 * recordings)
     assert len(encoded) == 6
+    hashed.clear()
     again = prepare(settings(), places)
+    assert sorted(hashed) == sorted(recordings)
     assert len(encoded) == 6
     assert all(map(torch.equal, first.training.features, again.training.features))
     prepare(settings(), change_weights(places))
