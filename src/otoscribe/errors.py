@@ -11,7 +11,8 @@
     ├── TableError        a table of captions that cannot be read, or does not fit its recordings    (exit 1)
     └── MetricError       texts that cannot be scored, or a metric that cannot be computed           (exit 1)
 
-A message is one or two sentences: what was wrong, what is allowed, what to type next.
+A message is one or two sentences: what was wrong, what is allowed, what to type next. `Terminated` is no
+error: the command was told to end from outside.
 """
 
 from collections.abc import Iterable
