@@ -320,6 +320,7 @@ def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> 
     run("--seeds", "1", "--only", "adapter=mlp")
     text = run("--seeds", "2", command="report")
     assert "this report rests on 2 of 8 planned runs" in text
+    assert "\nrecordings: 2\n" in text
     page = Path("studies/tiny/report/report.html").read_text()
     assert "made-up" in page
     assert "other.wav" in page

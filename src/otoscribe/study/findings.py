@@ -54,6 +54,8 @@ class Report:
     """What was captioned, for people: "Clotho, evaluation split"."""
     on_clotho: bool | None = None
     """Whether that is Clotho's evaluation split, as in the paper; `None`: not known."""
+    recordings: int | None = None
+    """How many recordings every score rests on."""
     planned: int | None = None
     """Runs that the whole study has."""
     not_run: tuple[NotRun, ...] = ()
@@ -173,6 +175,7 @@ class Findings:
         return {
             "title": report.title,
             "data": report.data,
+            "recordings": report.recordings,
             "metric": self.table.metric,
             "axes": list(self.table.axes),
             "runs": self.runs,

@@ -56,6 +56,7 @@ def _facts(findings: Findings) -> tuple[tuple[str, str], ...]:
         ("runs", f"{findings.runs}" if planned is None else f"{findings.runs} of {planned} planned"),
         ("settings", f"{len(findings.settings)}"),
         ("runs per setting", f"{fewest}" if fewest == most else f"{fewest} to {most}"),
+        *([] if findings.report.recordings is None else [("recordings", f"{findings.report.recordings}")]),
         (f"best mean {metric_name(findings)}", mean_sd(findings, findings.best)),
         (f"best single {metric_name(findings)}", number(findings)(best_run)),
     ]

@@ -55,6 +55,7 @@ def report_of(
         title,
         data,
         on_clotho=study.settings.data.evaluation in SPLITS and len(study.references) == RECORDINGS,
+        recordings=len(study.references),
         planned=len(study.runs) + study.settings.seeds * len(absent),
         not_run=not_run,
         failed=states.count(State.FAILED),
