@@ -17,8 +17,9 @@ from otoscribe.study.engine import reported, work
 from otoscribe.study.engine.opened import Where, open_study
 from otoscribe.study.engine.reported import report_of
 from otoscribe.study.engine.settings import read_study
-from otoscribe.study.engine.state import State, lock_of
+from otoscribe.study.engine.state import State, lock_of, write_captions
 from otoscribe.study.scores import read_scores
+from otoscribe.text.tables import read_candidates
 from otoscribe.train import experiment, trainer
 from otoscribe.train.experiment import Places, prepare
 from otoscribe.train.run import load_run
@@ -311,6 +312,16 @@ def test_shards_share_out_all_runs_evenly_and_keep_groups_together(folder: Path)
 def test_two_shards_make_one_study(folder: Path) -> None:
     assert [finished(run("--shard", f"{number}/2", "--seeds", "1")) for number in (1, 2)] == [2, 2]
     assert len(read_scores(Path("studies/tiny/scores.csv")).scores) == 4
+
+
+def test_a_report_says_how_many_runs_wrote_the_same_of_everything(folder: Path) -> None:
+    run("--seeds", "1", "--only", "adapter=mlp")
+    for place, captions in zip(Path("studies/tiny/runs").iterdir(), ("same same", "this that"), strict=True):
+        of, _ = (place / "captioned").read_text().split()
+        names = read_candidates(place / "captions.csv")
+        write_captions(place, of, dict(zip(names, captions.split(), strict=True)))
+    text = run("--seeds", "1", "--only", "adapter=mlp", command="report")
+    assert "Learned little: 1 of 2 runs wrote the same caption for every recording." in text
 
 
 def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> None:

@@ -61,6 +61,8 @@ class Report:
     not_run: tuple[NotRun, ...] = ()
     failed: int = 0
     """Runs that ended with an error."""
+    same: int = 0
+    """Runs that wrote the same caption for every recording."""
     curves: Mapping[Setting, Sequence[Sequence[float]]] = field(default_factory=dict)
     """Validation loss of every epoch, of every run of a setting."""
     samples: tuple[Sample, ...] = ()
@@ -181,6 +183,7 @@ class Findings:
             "runs": self.runs,
             "planned": report.planned,
             "failed": report.failed,
+            "same_caption": report.same,
             "made_up_runs": self.table.made_up,
             "best": self._summary(self.best),
             "worst": self._summary(self.worst),

@@ -79,6 +79,11 @@ def _warnings(findings: Findings) -> tuple[str, ...]:
         )
     if findings.report.failed:
         found.append(f"Runs that failed and are left out: {findings.report.failed}.")
+    if findings.report.same:
+        found.append(
+            f"Learned little: {findings.report.same} of {number_of_runs} runs wrote the same caption for "
+            "every recording."
+        )
     return tuple(found)
 
 

@@ -59,10 +59,16 @@ def report_of(
         planned=len(study.runs) + study.settings.seeds * len(absent),
         not_run=not_run,
         failed=states.count(State.FAILED),
+        same=sum(_is_same(study, run) for run in done),
         curves=curves,
         samples=tuple(_samples(study, best, worst)),
         comparisons=comparisons,
     )
+
+
+def _is_same(study: Study, run: Run) -> bool:
+    captions = read_captions(study.folder_of(run))
+    return len(captions) > 1 and len({*captions.values()}) == 1
 
 
 def _samples(study: Study, best: Run, worst: Run) -> Iterator[Sample]:
