@@ -9,12 +9,12 @@ Writes `latest.md`, `latest.png` and `latest.json` to `bench/results/`, from thi
 """
 
 import argparse
-import os
 import sys
 
 from bench import report
 from bench.compare import Result
 from bench.rows import ALSO_ON_ONE_CORE, ROWS, in_own_process
+from otoscribe.processors import cores
 
 
 def main() -> None:
@@ -24,8 +24,7 @@ def main() -> None:
         "python -m bench", formatter_class=argparse.RawDescriptionHelpFormatter, epilog=f"rows:\n{listed}"
     )
     parser.add_argument("row", nargs="?", choices=ROWS, metavar="ROW", help="one of those below; else all")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--threads", type=int, default=cores, help="cores to use (default: all)")
+    parser.add_argument("--threads", type=int, default=cores(), help="cores to use (default: all)")
     parser.add_argument("--quick", action="store_true", help="see that everything works; figures mean little")
     chosen = parser.parse_args()
     description = report.machine(chosen.threads)

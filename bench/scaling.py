@@ -10,7 +10,6 @@ Writes `scaling.png` and `scaling.json` to `bench/results/`. Everything takes tu
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from otoscribe.bundle.bundle import Bundle
 from otoscribe.files import write_text, written_whole
 from otoscribe.listen.captioner import Captioner
 from otoscribe.model.encoders.base import load_encoder
+from otoscribe.processors import cores
 from otoscribe.search.options import Search
 from otoscribe.train.batches import Split
 
@@ -166,7 +166,7 @@ def draw(found: Sequence[Curve], path: Path) -> None:
 def main() -> None:
     """Measure, write and draw."""
     parser = argparse.ArgumentParser(description="Measure how time grows.")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=cores())
     threads = parser.parse_args().threads
     print(machine(threads), flush=True)
     found = []

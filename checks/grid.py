@@ -12,7 +12,6 @@ bundle has to give the caption that its run gives. What fails is listed at the e
 
 import argparse
 import multiprocessing
-import os
 import shutil
 import sys
 import tempfile
@@ -29,6 +28,7 @@ import soundfile
 from checks.paper import ENCODERS, OVERLAPS, WORDS, Cell, Words, grid, sample
 from otoscribe import Captioner
 from otoscribe.model.encoders.base import FORMULA
+from otoscribe.processors import cores
 from otoscribe.search.options import Search
 from otoscribe.train.batches import Split
 from otoscribe.train.evaluate import captions_of
@@ -205,7 +205,7 @@ def main() -> int:
     # What takes longest is begun first.
     pairs = product(arguments.encoders or reversed(ENCODERS), OVERLAPS)
     begun = time.perf_counter()
-    processes = len(os.sched_getaffinity(0))
+    processes = cores()
     found: Results = {}
     text = ""
     with (

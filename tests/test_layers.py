@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "otoscribe"
 
 # Every file of the package, in the order in which data flows.
 ROOMS = {
-    "": "version errors settings registry files progress",
+    "": "version errors settings registry files processors progress",
     "fetch": "remote published assets archives collection",
     "audio": "notes sources waveform headers ogg joined chunks tally ffmpeg unreadable sndfile decoding"
     " levels channels pieces reading",

@@ -14,6 +14,7 @@ import onnxruntime
 from otoscribe.bundle.graphs import FIXED, Graph, Port
 from otoscribe.bundle.manifest import AGAIN
 from otoscribe.errors import BundleError, UsageError
+from otoscribe.processors import cores
 
 THREADS = range(1, 1025)
 """What a model can be told to use; ONNX Runtime starts each of them at once."""
@@ -114,12 +115,6 @@ def _check(path: Path, kind: str, ports: tuple[Port, ...], nodes: list[Any]) -> 
     expected = {port.name: f"tensor({port.kind})" for port in ports}
     if found != expected:
         raise BundleError(f"{path} has the {kind} {found}; it must have {expected}. {AGAIN}")
-
-
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
-    # Fewer than the machine's where a container or taskset allows fewer.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,7 @@ from otoscribe.audio.sources import Recording, name_of
 from otoscribe.bundle.bundle import Bundle, EncodedClip
 from otoscribe.bundle.manifest import MANIFEST, Manifest
 from otoscribe.bundle.onnx_stepper import OnnxStepper, attention_to
-from otoscribe.bundle.session import NO_MEMORY, cores
+from otoscribe.bundle.session import NO_MEMORY
 from otoscribe.errors import BundleError, OtoscribeError, UsageError
 from otoscribe.listen import hearing
 from otoscribe.listen.batching import Limits, batched
@@ -27,6 +27,7 @@ from otoscribe.listen.grounded import Ground, chance, grounded_search
 from otoscribe.listen.hearing import Sound
 from otoscribe.listen.pool import in_order
 from otoscribe.listen.results import Candidate, Caption, Failure
+from otoscribe.processors import cores
 from otoscribe.search.beam import Hypothesis
 from otoscribe.search.beam import search as search_captions
 from otoscribe.search.options import Search

@@ -1,6 +1,5 @@
 """What several commands of `otoscribe study` take, and how they come to a study by it."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +35,7 @@ Folder = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Folder of runs and scores.", show_default="studies/NAME"),
 ]
-Results = Annotated[
+ResultsUrl = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
@@ -83,11 +82,6 @@ def opened_study(settings: "StudySettings", where: "Where") -> "Study":
 
     with terminal.Bars() as bars:
         return open_study(settings, where, bars.show)
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def missing_rows(opened: "Study") -> list[dict[str, Any]]:

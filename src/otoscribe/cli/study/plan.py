@@ -13,16 +13,16 @@ from otoscribe.cli.study.options import (
     Folder,
     Form,
     Only,
-    Results,
+    ResultsUrl,
     RunThreads,
     Seeds,
-    cores,
     missing_rows,
     opened_study,
     say_missing,
     where_of,
 )
 from otoscribe.cli.study.text import failure_lines, plan_document, plan_lines
+from otoscribe.processors import cores
 
 if TYPE_CHECKING:
     from otoscribe.study.engine.opened import Study
@@ -35,7 +35,7 @@ def plan(
     seeds: Seeds = None,
     changes: Changes = None,
     folder: Folder = None,
-    results: Results = None,
+    results: ResultsUrl = None,
     measure: Annotated[
         float,
         typer.Option(metavar="SECONDS", min=0, help="Time to measure training steps for; 0: do not measure."),
@@ -69,7 +69,7 @@ def status(
     seeds: Seeds = None,
     changes: Changes = None,
     folder: Folder = None,
-    results: Results = None,
+    results: ResultsUrl = None,
     form: Form = TextOrJson.TEXT,
     weights: Weights = None,
     words: Words = None,

@@ -13,14 +13,14 @@ from otoscribe.cli.study.options import (
     Chosen,
     Folder,
     Only,
-    Results,
+    ResultsUrl,
     RunThreads,
     Seeds,
-    cores,
     opened_study,
     say_missing,
     where_of,
 )
+from otoscribe.processors import cores
 
 if TYPE_CHECKING:
     from otoscribe.study.engine.opened import Study
@@ -34,7 +34,7 @@ def run(
     seeds: Seeds = None,
     changes: Changes = None,
     folder: Folder = None,
-    results: Results = None,
+    results: ResultsUrl = None,
     workers: Annotated[
         int | None,
         typer.Option(

@@ -5,7 +5,6 @@ the time is parsing, so every distinct caption is parsed once ever: its tuples a
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -21,6 +20,7 @@ from otoscribe.metrics.java import runtime
 from otoscribe.metrics.java.answers import AnswerCache, cached_answers
 from otoscribe.metrics.java.spice_files import SpiceFiles
 from otoscribe.metrics.java.worker import Worker
+from otoscribe.processors import cores
 from otoscribe.progress import Progress
 
 WORDS = 150
@@ -52,7 +52,7 @@ class Spice:
         find: Callable[[], Sequence[Path]] | None = None,
     ) -> None:
         self._cache = cache
-        self._threads = threads or _cores()
+        self._threads = threads or cores()
         self._progress = progress
         self._files = SpiceFiles()
         self._find = find or self._files.find
@@ -136,7 +136,3 @@ class Spice:
             SECONDS,
             START_SECONDS,
         )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

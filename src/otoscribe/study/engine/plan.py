@@ -36,11 +36,6 @@ class Plan:
     left: int
     """Runs that are to be done, if what is missing is brought."""
 
-    @property
-    def seconds(self) -> float | None:
-        """What all that is left takes on one worker, without what is done once for many runs."""
-        return None if self.time is None else sum(self.time.seconds)
-
 
 def plan_study(study: StudySettings, where: Where, budget: float, progress: Progress | None = None) -> Plan:
     """Look at what is there.
