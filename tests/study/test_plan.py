@@ -1,6 +1,7 @@
 """The plan of a study: its counts, what is missing and what brings it, and a time from measured steps."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from otoscribe.study.engine import timing
 from otoscribe.study.engine.grid import settings_of
 from otoscribe.study.engine.settings import read_study
 from otoscribe.study.engine.timing import CLOTHO, EPOCHS, timed
-from otoscribe.train.trainer import RuntimeSettings
-from support.tiny_study import write_study
+from otoscribe.train.trainer import Experiment, RuntimeSettings
+from support.tiny_study import STUDY, write_study
 
 
 @pytest.fixture
@@ -86,6 +87,42 @@ def test_a_time_is_steps_times_epochs(folder: Path, monkeypatch: pytest.MonkeyPa
     guessed = timed(settings, CLOTHO, RuntimeSettings(), 0.0, epochs=4)
     assert (guessed.measured, guessed.epochs) == (1, 4)
     assert len(set(guessed.seconds)) == 1
+
+
+@pytest.mark.parametrize(("pairs", "captions"), [(256, 5), (8, 5), (3, 5), (256, 1)])
+def test_steps_are_measured_at_their_size(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pairs: int, captions: int
+) -> None:
+    measured: list[int] = []
+
+    def train(experiment: Experiment, *rest: Any, progress: Any) -> None:
+        measured.extend(batch.pairs for batch in experiment.training.training_batches(pairs, 0, 1))
+        progress("training", 1, 2)
+        progress("training", 2, 2)
+
+    monkeypatch.setattr(timing, "train", train)
+    settings = settings_of(read_study("study.toml", changes=[f"training.batch_pairs={pairs}"]))
+    sizes = replace(CLOTHO, pairs=captions * CLOTHO.clips)
+    timed([settings[0].experiment], sizes, RuntimeSettings(), 0.0)
+    assert len(measured) == timing.STEPS
+    assert max(measured) > pairs - captions
+
+
+def test_runs_that_are_trained_take_no_time_and_a_run_takes_its_own_on_any_number_of_workers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "_step", lambda *arguments: 3.0)
+    monkeypatch.setattr("otoscribe.cli.study.plan.cores", lambda: 4)
+    CliRunner().invoke(app, ["study", "run", "study.toml", "--workers", "1", "--seeds", "1"])
+    Path("study.toml").write_text(STUDY.replace("beam = 2", "beam = 1"))
+    assert plan("study.toml", "--seeds", "1")["to_do"] == 4
+    assert plan("study.toml", "--seeds", "1")["time"] is None
+    assert plan("study.toml")["to_do"] == 8
+    time = plan("study.toml", "--seeds", "2")["time"]
+    assert time["worker_seconds"] == pytest.approx(4 * time["run_seconds"])
+    assert time["seconds"] == pytest.approx(time["run_seconds"])
+    time = plan("study.toml", "--seeds", "2", "--only", "adapter=mlp", "--only", "overlap=0.5")["time"]
+    assert time["seconds"] == time["run_seconds"] == time["worker_seconds"]
 
 
 def test_steps_are_measured_and_leave_nothing_behind(folder: Path) -> None:

@@ -33,7 +33,7 @@ def plan_document(settings: "StudySettings", plan: "Plan", workers: int) -> dict
             "run_seconds": sum(time.seconds) / len(time.seconds),
             "worker_seconds": sum(time.seconds),
             "workers": workers,
-            "seconds": sum(time.seconds) / workers,
+            "seconds": time.on(workers),
         },
     }
 
@@ -62,9 +62,9 @@ def plan_lines(settings: "StudySettings", plan: "Plan", workers: int) -> Iterato
         yield (
             f"time: {time.step:.3g} s a training step (measured: {time.measured} of {time.shapes} shapes of "
             f"model, on data of {plan.sizes.pairs} pairs), {time.epochs:.3g} epochs a run assumed: "
-            f"{_duration(total / plan.left)} a run, {_duration(total)} in all, "
-            f"{_duration(total / workers)} with {workers} workers that do not slow each other down; encoding "
-            "recordings and captions comes on top"
+            f"{_duration(total / len(time.seconds))} a run, {_duration(total)} in all, "
+            f"{_duration(time.on(workers))} with {workers} workers that do not slow each other down; "
+            "encoding recordings and captions comes on top"
         )
 
 

@@ -1,6 +1,6 @@
 """What a study will be: how many runs, what of them is done, what they lack, and how long they take."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -32,7 +32,7 @@ class Plan:
     sizes: Sizes
     """Of the data, or assumed."""
     time: Timed | None
-    """Of the runs that are not done, one for each of `left`; None: nothing is left, or not measured."""
+    """Of the runs of `left` that are not trained yet; None: all of them are, or it was not measured."""
     left: int
     """Runs that are to be done, if what is missing is brought."""
 
@@ -60,24 +60,29 @@ def plan_study(study: StudySettings, where: Where, budget: float, progress: Prog
         opened = open_study(study, where, progress)
         missing = list(opened.missing)
     states = None if opened is None else opened.states()
-    left = _left(grid, study.seeds, opened, states)
+    left = _left(grid, study.seeds, opened, states, {State.CAPTIONED})
+    untrained = _left(grid, study.seeds, opened, states, {State.CAPTIONED, State.TRAINED})
     sizes = CLOTHO if opened is None else sizes_of(opened.shared.training, opened.shared.validation)
     time = None
-    if left and budget:
+    if untrained and budget:
         epochs = None if opened is None else _epochs(opened, states or ())
-        time = timed([one.experiment for one in left], sizes, where.runtime, budget, epochs)
+        time = timed([one.experiment for one in untrained], sizes, where.runtime, budget, epochs)
     lacking = lacking_for(study.metric)
     return Plan(len(grid), study.seeds, states, missing, lacking, sizes, time, len(left))
 
 
 def _left(
-    grid: Sequence[Setting], seeds: int, opened: Study | None, states: Sequence[State] | None
+    grid: Sequence[Setting],
+    seeds: int,
+    opened: Study | None,
+    states: Sequence[State] | None,
+    reached: Collection[State],
 ) -> list[Setting]:
-    """Return the setting of every run that is not done, be its files there or not."""
+    """Return the setting of every run that is in another state than these, be its files there or not."""
     done: dict[tuple[str, ...], int] = {}
     if opened is not None and states is not None:
         for run, state in zip(opened.runs, states, strict=True):
-            done[run.labels] = done.get(run.labels, 0) + (state is State.CAPTIONED)
+            done[run.labels] = done.get(run.labels, 0) + (state in reached)
     return [one for one in grid for _ in range(seeds - done.get(one.labels, 0))]
 
 

@@ -84,6 +84,10 @@ class Timed(NamedTuple):
     epochs: float
     """Assumed of a run, the mean over settings."""
 
+    def on(self, workers: int) -> float:
+        """Return the seconds that so many workers take, which do not slow each other down."""
+        return max(sum(self.seconds) / workers, *self.seconds)  # a run is done by one of them
+
 
 def timed(
     settings: Sequence[ExperimentSettings],
@@ -168,7 +172,8 @@ def _step(settings: ExperimentSettings, sizes: Sizes, runtime: RuntimeSettings) 
 
     training = settings.training.model_copy(update={"batch_pairs": pairs})
     settings = settings.model_copy(update={"training": training})
-    experiment = Experiment(settings, vocabulary, split(STEPS * -(-pairs // of_clip)), split(1))
+    # A clip more would make a batch more, and all of them smaller.
+    experiment = Experiment(settings, vocabulary, split(max(STEPS, STEPS * pairs // of_clip)), split(1))
     with tempfile.TemporaryDirectory() as folder:
         train(experiment, Path(folder), runtime, progress=tick)
     return min(later - earlier for earlier, later in pairwise(moments))
