@@ -14,6 +14,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
@@ -28,11 +29,14 @@ BASE = "base"
 def guarded(kind: str, name: str, make: Callable[[], T]) -> T:
     """Return what `make` makes by a variant's code.
 
+    What that prints goes to standard error: it is no part of a command's output, which may be JSON.
+
     Raises:
         UsageError: that code failed; what it raises on purpose passes.
     """
     try:
-        return make()
+        with redirect_stdout(sys.stderr):
+            return make()
     except OtoscribeError:
         raise
     except Exception as error:  # whatever the variant's own code raises
@@ -104,7 +108,8 @@ class Registry(Generic[T]):
         # Behind everything else, so that a file of the current folder hides no module.
         sys.path.append(os.getcwd())  # noqa: PTH109 (the path is a string)
         try:
-            return importlib.import_module(module)
+            with redirect_stdout(sys.stderr):
+                return importlib.import_module(module)
         except Terminated:
             raise
         except (Exception, SystemExit) as error:  # whatever the module's own code raises

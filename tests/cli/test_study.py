@@ -48,10 +48,35 @@ def test_a_report_in_json(scores: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
+    ("claim", "parts"),
+    [
+        ("model:a/b>a/c", ("model", "a/b", "a/c", None)),
+        ("model:a/b > c / words", ("model", "a/b", "c", "words")),
+        ("model:a/b>a/c/words", ("model", "a/b", "a/c", "words")),
+        ("model:c>/d/e/words", ("model", "c", "/d/e", "words")),
+        ("words:x>y", ("words", "x", "y", None)),
+    ],
+)
+def test_a_claim_may_name_a_value_with_a_slash(
+    tmp_path: Path, claim: str, parts: tuple[str | None, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = tmp_path / "scores.csv"
+    settings = [(model, words) for model in ("a/b", "a/c", "c", "/d/e") for words in "xy"]
+    rows = [f"{model},{words},0,0.{number}" for number, (model, words) in enumerate(settings, 1)]
+    scores.write_text("\n".join(["model,words,seed,spider", *rows]))
+    assert run("--scores", scores, "-o", tmp_path, "--format", "json", "--compare", claim) == 0
+    tests = json.loads(capsys.readouterr().out)["tests"]
+    assert len(tests) == (2 if parts[-1] else 1)
+    assert {tuple(test[name] for name in ("axis", "higher", "lower", "within")) for test in tests} == {parts}
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["--compare", "adapter"], 2, "--compare 'adapter' is no claim; write AXIS:HIGHER>LOWER"),
+        (["--compare", "adapter:mlp>identity/"], 2, "is no claim; write AXIS:HIGHER>LOWER"),
         (["--compare", "adapter:mpl>identity"], 2, "Did you mean 'mlp'?"),
+        (["--compare", "adapter:mlp>identity/encodr"], 2, "Did you mean 'encoder'?"),
         (["--metric", "fense"], 1, "has no metric 'fense'; behind seed stand spider"),
     ],
 )

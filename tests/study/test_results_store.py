@@ -312,6 +312,12 @@ def test_captions_of_one_search_and_a_mark_of_another_do_not_count(
         assert state_of(run, "search") is State.TRAINED
 
 
+def test_a_file_that_goes_while_one_looks_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda path: True)  # a moment ago, it was
+    Results(ObjectStore("memory://bucket/tiny")).put(tmp_path)
+    assert MemoryFileSystem.store == {}
+
+
 @pytest.mark.parametrize(
     ("url", "code", "sentence"),
     [

@@ -17,7 +17,7 @@ from otoscribe.study.engine import reported, work
 from otoscribe.study.engine.opened import Where, open_study
 from otoscribe.study.engine.reported import report_of
 from otoscribe.study.engine.settings import read_study
-from otoscribe.study.engine.state import State, lock_of, write_captions
+from otoscribe.study.engine.state import State, last_line, lock_of, write_captions
 from otoscribe.study.scores import read_scores
 from otoscribe.text.tables import read_candidates
 from otoscribe.train import experiment, trainer
@@ -260,6 +260,7 @@ def test_what_a_metric_of_ones_own_prints_and_gives_is_looked_at(
         "import math\n"
         "import numpy\n"
         "from otoscribe.study.metrics.base import Metric\n"
+        "print('scoring')\n"
         "class Odd(Metric):\n"
         "    def score(self, candidates, references):\n"
         "        print('scoring')\n"
@@ -304,9 +305,10 @@ def test_shards_share_out_all_runs_evenly_and_keep_groups_together(folder: Path)
     groups = [run.group for run in runs]
     assert len(set(groups)) == 2
     assert groups == sorted(groups, key=groups.index)
-    result = CliRunner().invoke(app, ["study", "run", "study.toml", "--shard", "0/3"])
-    assert result.exit_code == 2
-    assert "Write NUMBER/OF, from 1/16 to 16/16" in result.stderr
+    for share in ("0/3", ""):
+        result = CliRunner().invoke(app, ["study", "run", "study.toml", "--shard", share])
+        assert result.exit_code == 2
+        assert "Write NUMBER/OF, from 1/16 to 16/16" in result.stderr
 
 
 def test_two_shards_make_one_study(folder: Path) -> None:
@@ -342,6 +344,45 @@ def test_a_report_on_an_unfinished_study_says_what_it_rests_on(folder: Path) -> 
             2,
             "Name either a study or, with --scores, a CSV of scores.\n",
         )
+
+
+def test_a_report_without_a_learning_curve_says_which(folder: Path) -> None:
+    run("--seeds", "2", "--only", "adapter=mlp")
+    for path, text in zip(runs().values(), ("epoch\none\n", None, None), strict=False):
+        log = path / "log.csv"
+        log.unlink() if text is None else log.write_text(text)
+    result = CliRunner().invoke(app, ["study", "report", "study.toml", "--format", "json"])
+    assert result.exit_code == 0
+    assert sorted(result.stderr.splitlines()) == sorted(
+        f"{(path / 'log.csv').absolute()} is missing or damaged: its learning curve is left out."
+        for path in [*runs().values()][:3]
+    )
+    found = json.loads(result.stdout)
+    assert (found["runs"], [len(one["validation_losses"]) for one in found["curves"]]) == (4, [1])
+
+
+def test_what_other_programs_leave_in_a_runs_folder_is_left_there(folder: Path) -> None:
+    study = open_study(read_study("study.toml"), Where(Path("studies/tiny")))
+    of_others = [study.folder_of(run) / ".ipynb_checkpoints" for run in study.runs]
+    for path in of_others:
+        path.mkdir(parents=True)
+    assert (
+        run("--seeds", "1", "--only", "adapter=mlp").splitlines()[-1].startswith("2 of 2 runs have a score")
+    )
+    assert all(path.is_dir() for path in of_others)
+
+
+def test_a_failure_that_is_gone_when_it_is_looked_at_has_no_reason(tmp_path: Path) -> None:
+    assert last_line(tmp_path) == "for no stated reason"
+
+
+def test_recordings_that_are_missing_from_a_table_of_two_splits_are_said_once(folder: Path) -> None:
+    (folder / "recordings" / "other.wav").unlink()
+    for command in ("status", "plan"):
+        measured = ("--measure", "0") if command == "plan" else ()
+        result = CliRunner().invoke(app, ["study", command, "study.toml", "--skip-missing", *measured])
+        assert result.exit_code == 0
+        assert result.stderr.count("1 of 2 recordings in") == len(result.stderr.splitlines()) == 1
 
 
 def test_a_recording_that_changes_meanwhile_is_not_taken_for_what_it_was(folder: Path) -> None:

@@ -110,15 +110,17 @@ def _output_flushed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _warnings_as_sentences() -> Iterator[None]:
-    """Print what tables warn of as what it is, a sentence for the person who typed the command."""
+    """Print what tables warn of as what it is, a sentence for the person who typed the command, once."""
+    printed: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, TableWarning):
-                print(printable(str(message)), file=sys.stderr)
-            else:
+            if not issubclass(category, TableWarning):
                 others(message, category, *where, **more)
+            elif str(message) not in printed:  # several splits may be of one table
+                printed.add(str(message))
+                print(printable(str(message)), file=sys.stderr)
 
         warnings.showwarning = show
         warnings.simplefilter("always", TableWarning)

@@ -24,7 +24,8 @@ from otoscribe.errors import UsageError
 if TYPE_CHECKING:
     from otoscribe.study.statistics import Comparison
 
-CLAIM = re.compile(r"(?P<axis>[^:]+):(?P<higher>[^>]+)>(?P<lower>[^/]+)(/(?P<within>.+))?")
+CLAIM = re.compile(r"(?P<axis>[^:]+):(?P<higher>[^>]+)>(?P<lower>/?[^/]+(/[^/]+)*)")
+"""Where `lower` may be LOWER/WITHIN."""
 
 
 def report(
@@ -82,17 +83,20 @@ def report(
 
     if (chosen is None) == (scores is None):
         raise UsageError("Name either a study or, with --scores, a CSV of scores.")
-    claims = None if compare is None else tuple(map(_comparison, compare))
     if scores is not None:
         if output is None:
             raise UsageError("Name the folder of the report: --output FOLDER.")
-        found = Report(read_scores(scores, metric), title, comparisons=claims)
+        table = read_scores(scores, metric)
+        values = {axis: table.values_of(axis) for axis in table.axes}
+        found = Report(table, title, comparisons=_comparisons(compare, values))
     else:
         from otoscribe.study.engine.reported import report_of
         from otoscribe.study.engine.scoring import score_study
-        from otoscribe.study.engine.settings import read_study
+        from otoscribe.study.engine.settings import label_of, read_study
 
         settings = read_study(str(chosen), only or (), add or (), seeds, changes or ())
+        values = {axis: [*map(label_of, named)] for axis, named in settings.axes.items()}
+        claims = _comparisons(compare, values)
         opened = opened_study(settings, where_of(settings, folder, results, weights, words, skip_missing))
         with terminal.Bars() as bars:
             score_study(opened, progress=bars.show)
@@ -107,7 +111,11 @@ def report(
             print(terminal.printable(line))
 
 
-def _comparison(text: str) -> "Comparison":
+def _comparisons(claims: list[str] | None, values: dict[str, list[str]]) -> "tuple[Comparison, ...] | None":
+    return None if claims is None else tuple(_comparison(claim, values) for claim in claims)
+
+
+def _comparison(text: str, values: dict[str, list[str]]) -> "Comparison":
     from otoscribe.study.statistics import Comparison
 
     claim = CLAIM.fullmatch(text)
@@ -116,5 +124,8 @@ def _comparison(text: str) -> "Comparison":
             f"--compare {text!r} is no claim; write AXIS:HIGHER>LOWER or AXIS:HIGHER>LOWER/WITHIN, in "
             "quotes, such as 'adapter:mlp>identity/encoder'."
         )
-    parts = {name: part and part.strip() for name, part in claim.groupdict().items()}
-    return Comparison(**parts)
+    axis, higher, lower = (claim[name].strip() for name in ("axis", "higher", "lower"))
+    within = None
+    if "/" in lower and lower not in values.get(axis, ()):
+        lower, _, within = (part.strip() for part in lower.rpartition("/"))
+    return Comparison(axis, higher, lower, within)

@@ -64,7 +64,7 @@ def run(
     from otoscribe.study.engine.state import State
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
-    share = Shard.read(shard) if shard else None
+    share = None if shard is None else Shard.read(shard)
     where = where_of(settings, folder, results, weights, words, skip_missing, features, device, threads)
     opened = opened_study(settings, where)
     say_missing(opened)

@@ -125,7 +125,7 @@ def open_study(settings: StudySettings, where: Where, progress: Progress | None 
     """
     grid = settings_of(settings)
     data = settings.data
-    sources = [_absolute(Path(source)) for source in (data.training, data.validation, data.evaluation)]
+    sources = [absolute(Path(source)) for source in (data.training, data.validation, data.evaluation)]
     places = _places(where, sources[0], sources[1])
     known = Known(where.folder / "known.json")
     listed = [read_source(source) for source in sources]
@@ -176,7 +176,7 @@ def _places(where: Where, training: Path, validation: Path) -> Places:
     )
 
 
-def _absolute(source: Path) -> Path:
+def absolute(source: Path) -> Path:
     """Let a path mean the same in any process, and a data set's name what it is."""
     return source.absolute() if source.exists() else source
 

@@ -9,7 +9,7 @@ from otoscribe.datasets.corpora.base import read_clips
 from otoscribe.errors import RunError, TableError
 from otoscribe.progress import Progress
 from otoscribe.study.engine.grid import Setting, settings_of
-from otoscribe.study.engine.opened import Missing, Study, Where, missing_of, open_study
+from otoscribe.study.engine.opened import Missing, Study, Where, absolute, missing_of, open_study
 from otoscribe.study.engine.scoring import lacking_for
 from otoscribe.study.engine.settings import StudySettings
 from otoscribe.study.engine.state import State
@@ -90,7 +90,7 @@ def _missing_data(study: StudySettings, where: Where, grid: Sequence[Setting]) -
     found: dict[str, Missing] = {}
     for split, source in study.data:
         try:
-            read_clips(Path(source), where.skip_missing)
+            read_clips(absolute(Path(source)), where.skip_missing)
         except TableError as error:
             everything = [one.labels for one in grid]
             found.setdefault(str(error), Missing(f"{split} data", str(error), everything))

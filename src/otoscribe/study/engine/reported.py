@@ -1,8 +1,9 @@
 """A study's folder → what a report on it is made of, however far the study is."""
 
+import warnings
 from collections.abc import Iterator
 
-from otoscribe.errors import RunError
+from otoscribe.errors import RunError, TableWarning
 from otoscribe.study.engine.opened import Run, Study
 from otoscribe.study.engine.scoring import SCORES
 from otoscribe.study.engine.state import State, read_captions
@@ -28,7 +29,7 @@ def report_of(
         comparisons: see `Report`.
 
     Raises:
-        RunError: there is no score yet, or a run is damaged.
+        RunError: there is no score yet, or captions are damaged.
     """
     states = study.states()
     done = [run for run, state in zip(study.runs, states, strict=True) if state is State.CAPTIONED]
@@ -40,8 +41,13 @@ def report_of(
     table = read_scores(study.folder / SCORES)
     curves: dict[Setting, list[list[float]]] = {}
     for run in done:
-        epochs = read_log(study.folder_of(run) / "log.csv")
-        curves.setdefault(run.labels, []).append([epoch.validation_loss for epoch in epochs])
+        log = study.folder_of(run) / "log.csv"
+        try:
+            losses = [epoch.validation_loss for epoch in read_log(log)]
+        except RunError:
+            warnings.warn(f"{log} is missing or damaged: its learning curve is left out.", TableWarning, 2)
+        else:
+            curves.setdefault(run.labels, []).append(losses)
     ranked = Findings(Report(table)).settings
     best, worst = (next(run for run in done if run.labels == ranked[at].setting) for at in (0, -1))
     not_run = tuple(

@@ -126,7 +126,11 @@ class Results:
 
 
 def _sizes(run: Path) -> Sizes:
-    return {name: (run / name).stat().st_size for name in FILES if (run / name).is_file()}
+    found = {}
+    for name in FILES:
+        with suppress(FileNotFoundError):  # now, as another process may delete it at any time
+            found[name] = (run / name).stat().st_size
+    return found
 
 
 def _reached(sizes: Sizes) -> tuple[bool, int]:

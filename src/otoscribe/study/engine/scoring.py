@@ -2,9 +2,8 @@
 
 import json
 import math
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout
+from contextlib import ExitStack
 from hashlib import sha256
 from numbers import Real
 
@@ -95,9 +94,7 @@ def _scores(study: Study, runs: list[Run], threads: int | None, progress: Progre
 
 def _own(study: Study, captions: dict[str, str]) -> float:
     name = study.settings.metric
-    # What it prints is no part of a command's output, which may be JSON.
-    with redirect_stdout(sys.stderr):
-        found: object = guarded("metric", name, lambda: OWN.build(name).score(captions, study.references))
+    found: object = guarded("metric", name, lambda: OWN.build(name).score(captions, study.references))
     try:
         value = float(found) if isinstance(found, Real) else math.nan
     except OverflowError:  # of a whole number

@@ -13,6 +13,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def state_of(run: Path, captioned: str) -> State:
         run: its folder, which may not be there.
         captioned: names the recordings and the search of the captions, see `Shared.captioned`.
     """
-    if _line(run / "captioned").startswith(f"{captioned} "):
+    if _text(run / "captioned").startswith(f"{captioned} "):
         return State.CAPTIONED
     if (run / "failed").is_file():
         return State.FAILED
@@ -62,7 +63,8 @@ def state_of(run: Path, captioned: str) -> State:
 def sweep(folder: Path) -> None:
     """Delete what processes left that were killed while they wrote; nobody else may write there now."""
     for leftover in folder.glob(".*"):
-        leftover.unlink()
+        with suppress(OSError):  # of a folder of some other program, or of NFS, which deletes it itself
+            leftover.unlink()
 
 
 def write_captions(run: Path, captioned: str, captions: Mapping[str, str]) -> None:
@@ -78,7 +80,7 @@ def write_captions(run: Path, captioned: str, captions: Mapping[str, str]) -> No
 def has_its_captions(run: Path) -> bool:
     """Tell whether the captions of a run are whole; if they are not, it counts as trained from now on."""
     path = run / "captions.csv"
-    whole = path.is_file() and _line(run / "captioned").split()[-1:] == [files.sha256(path)]
+    whole = path.is_file() and _text(run / "captioned").split()[-1:] == [files.sha256(path)]
     if not whole:
         (run / "captioned").unlink(missing_ok=True)
     return whole
@@ -98,7 +100,7 @@ def read_captions(run: Path) -> dict[str, str]:
 
 def last_line(run: Path) -> str:
     """Return what a failed run failed for: the last line of its traceback."""
-    lines = (run / "failed").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = _text(run / "failed").splitlines()
     return lines[-1] if lines else "for no stated reason"
 
 
@@ -122,7 +124,8 @@ def keep_score(run: Path, metric: str, of: str, value: float) -> None:
     write_text(run / "score.json", json.dumps({"metric": metric, "of": of, "value": value}) + "\n")
 
 
-def _line(path: Path) -> str:
+def _text(path: Path) -> str:
+    """Return what a file holds; nothing if it is gone."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
