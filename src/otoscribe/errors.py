@@ -71,6 +71,10 @@ class AudioWarning(UserWarning):
     """A recording was read, but something about it is odd: some of it is missing, for instance."""
 
 
+class ClusterWarning(UserWarning):
+    """A cluster cannot do what it is asked for now, and is waited for."""
+
+
 class MetricWarning(UserWarning):
     """Something went wrong without changing a score: an answer that could not be kept, for instance."""
 

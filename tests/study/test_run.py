@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -374,6 +375,19 @@ def test_what_other_programs_leave_in_a_runs_folder_is_left_there(folder: Path) 
 
 def test_a_failure_that_is_gone_when_it_is_looked_at_has_no_reason(tmp_path: Path) -> None:
     assert last_line(tmp_path) == "for no stated reason"
+
+
+def test_a_device_has_to_be_where_a_study_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    for options, code, message in (
+        (["run"], 2, "The device 'nosuch' cannot be used here"),
+        (["plan"], 2, "The device 'nosuch' cannot be used here"),
+        (["plan", "--measure", "0"], 0, ""),
+        (["run", "--ray", "x"], 1, "There is no Ray cluster at 'x'."),
+    ):
+        result = CliRunner().invoke(app, ["study", *options, "study.toml", "--device", "nosuch"])
+        assert result.exit_code == code
+        assert result.stderr.startswith(message)
 
 
 def test_recordings_that_are_missing_from_a_table_of_two_splits_are_said_once(folder: Path) -> None:

@@ -22,6 +22,10 @@ def refused(thing: int) -> int:
     raise AudioError(f"{thing} is no recording.")
 
 
+def broken(thing: int) -> int:
+    raise ValueError(f"{thing} is odd\nor even")
+
+
 def deadly(folder: Path, times: int, thing: int) -> int:
     """End the process that works on thing 1, so many times; then return its square."""
     if thing == 1:

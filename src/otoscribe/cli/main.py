@@ -27,7 +27,7 @@ from otoscribe.cli.store import store
 from otoscribe.cli.study.app import study
 from otoscribe.cli.terminal import Messages, is_standard_error, printable
 from otoscribe.cli.train import train
-from otoscribe.errors import OtoscribeError, TableWarning, Terminated
+from otoscribe.errors import ClusterWarning, OtoscribeError, TableWarning, Terminated
 from otoscribe.version import __version__
 
 EXTRAS = {
@@ -49,6 +49,9 @@ EXTRAS = {
     "jinja2": ("Jinja2", "study"),
 }
 """Modules that only an extra installs: what a person calls them, and the extra."""
+
+SENTENCES = (ClusterWarning, TableWarning)
+"""Warnings about what was typed, and not about code."""
 
 INTERRUPTED = 128 + 2
 """What shells report for a command that Ctrl-C ended."""
@@ -110,20 +113,21 @@ def _output_flushed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _warnings_as_sentences() -> Iterator[None]:
-    """Print what tables warn of as what it is, a sentence for the person who typed the command, once."""
+    """Print once what is warned of, where it is a sentence for the person who typed the command."""
     printed: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if not issubclass(category, TableWarning):
+            if not issubclass(category, SENTENCES):
                 others(message, category, *where, **more)
             elif str(message) not in printed:  # several splits may be of one table
                 printed.add(str(message))
                 print(printable(str(message)), file=sys.stderr)
 
         warnings.showwarning = show
-        warnings.simplefilter("always", TableWarning)
+        for category in SENTENCES:
+            warnings.simplefilter("always", category)
         yield
 
 

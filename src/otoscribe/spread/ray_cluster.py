@@ -1,12 +1,14 @@
 """Things → results on a Ray cluster whose machines see the same folders: what a lost one left, others do."""
 
+import math
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from otoscribe.errors import OtoscribeError, RunError
+from otoscribe.errors import ClusterWarning, OtoscribeError, RunError, UsageError
 from otoscribe.spread.backends import Backend, Lost, Result, Thing
 
 RETRIES = 10
@@ -28,12 +30,20 @@ def on_ray(address: str, threads: int, gpus: float = 0.0) -> tuple[Backend, int]
         gpus: GPUs that a thing needs; 0.25 lets four share one.
 
     Returns:
-        What does things there, and how many at once, as the cluster is now.
+        What does things there, and how many at once, as the cluster is now. A `ClusterWarning` says if no
+        machine of it has what a thing needs, so that things wait until one joins.
 
     Raises:
+        UsageError: no process can have so many GPUs.
         RunError: there is no such cluster.
     """
     import ray
+
+    if not math.isfinite(gpus) or (gpus > 1 and gpus % 1) or round(gpus, 4) != gpus:
+        raise UsageError(
+            f"A process cannot have {gpus:g} GPUs. Take a whole number of them, or a part of one with up to "
+            "four decimals: --gpus 0.25."
+        )
 
     try:
         if address != "auto":
@@ -44,6 +54,15 @@ def on_ray(address: str, threads: int, gpus: float = 0.0) -> tuple[Backend, int]
             f"There is no Ray cluster at {address!r}. Start one (ray start --head), or name its head: "
             "--ray HOST:PORT."
         ) from error
+    machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+    if not any(has.get("CPU", 0) >= threads and has.get("GPU", 0) >= gpus for has in machines):
+        taken = f"--threads {threads}" + (f", --gpus {gpus:g}" if gpus else "")
+        warnings.warn(
+            f"No machine of the Ray cluster has what a process takes ({taken}), so nothing is done before "
+            "one joins that has.",
+            ClusterWarning,
+            2,
+        )
     remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=RETRIES)(_do)
 
     def run(
@@ -61,8 +80,10 @@ def on_ray(address: str, threads: int, gpus: float = 0.0) -> tuple[Backend, int]
                 cause = getattr(error, "cause", None)
                 if isinstance(cause, OtoscribeError):
                     raise cause from error
-                reason = str(error).strip().splitlines()[0]
-                result = Lost(f"{type(error).__name__}: {reason}")
+                # What the work itself raised says more than Ray's words around it.
+                known = cause if isinstance(cause, Exception) else error
+                reason = (str(known).strip().splitlines() or [""])[0]
+                result = Lost(f"{type(known).__name__}: {reason}")
             yield thing, result
 
     return run, max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)

@@ -61,17 +61,15 @@ def where_of(
     from otoscribe.study.engine.object_store import ObjectStore
     from otoscribe.study.engine.opened import Where
     from otoscribe.study.engine.results import Results
-    from otoscribe.train.trainer import RuntimeSettings, device_of
+    from otoscribe.train.trainer import RuntimeSettings
 
-    runtime = RuntimeSettings(device=device, threads=threads)
-    device_of(runtime)
     return Where(
         folder=folder or Path("studies") / settings.name,
         features=features,
         weights=weights,
         words=words,
         skip_missing=skip_missing,
-        runtime=runtime,
+        runtime=RuntimeSettings(device=device, threads=threads),
         results=None if results is None else Results(ObjectStore(results)),
     )
 

@@ -50,9 +50,12 @@ def plan(
     """Show what a study will be: its runs, what is missing for them, and how long they take."""
     from otoscribe.study.engine.plan import plan_study
     from otoscribe.study.engine.settings import read_study
+    from otoscribe.train.trainer import device_of
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
     where = where_of(settings, folder, results, weights, words, skip_missing, device=device, threads=threads)
+    if measure:
+        device_of(where.runtime)
     with terminal.quiet_libraries(), terminal.Bars() as bars:
         found = plan_study(settings, where, measure, bars.show)
     workers = max(1, cores() // threads)

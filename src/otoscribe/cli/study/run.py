@@ -62,10 +62,13 @@ def run(
     from otoscribe.study.engine.scoring import SCORES, lacking_for, score_study
     from otoscribe.study.engine.settings import read_study
     from otoscribe.study.engine.state import State
+    from otoscribe.train.trainer import device_of
 
     settings = read_study(chosen, only or (), add or (), seeds, changes or ())
     share = None if shard is None else Shard.read(shard)
     where = where_of(settings, folder, results, weights, words, skip_missing, features, device, threads)
+    if ray is None:  # on a cluster, this machine need not have the device
+        device_of(where.runtime)
     opened = opened_study(settings, where)
     say_missing(opened)
     if lacking := lacking_for(settings.metric):
