@@ -58,8 +58,9 @@ def test_what_others_wrote_meanwhile_is_kept_and_damage_costs_time_only(tmp_path
     ours.save()
     theirs.save()
     assert [asked(Known(path), file, question) for question in ("ours", "theirs")] == [0, 0]
-    path.write_text("{")
-    assert asked(Known(path), file, "ours") == 1
+    for damaged in ("{", "[]", '{"ours": 5}', '{"ours": []}'):
+        path.write_text(damaged)
+        assert asked(Known(path), file, "ours") == 1
 
 
 def test_a_file_that_went_away_is_named(tmp_path: Path) -> None:

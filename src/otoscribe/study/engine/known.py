@@ -70,4 +70,10 @@ def _read(path: Path) -> dict[str, list[Any]]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        question: answer
+        for question, answer in found.items()
+        if isinstance(answer, list) and len(answer) == 2  # which it is, unless somebody changed it
+    }
