@@ -322,6 +322,7 @@ def test_a_file_that_goes_while_one_looks_is_none(tmp_path: Path, monkeypatch: p
     ("url", "code", "sentence"),
     [
         ("nosuch://bucket", 2, "Nothing can be kept in nosuch://bucket: fsspec knows no nosuch. Name a URL"),
+        ("", 2, "Nothing can be kept in ''. Name a URL"),
         (
             "absent://me:pass@bucket",
             1,

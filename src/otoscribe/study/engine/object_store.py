@@ -31,10 +31,12 @@ class ObjectStore:
 
     def __post_init__(self) -> None:
         protocol = fsspec.utils.get_protocol(self.url)
-        if protocol not in {*fsspec.available_protocols(), *fsspec.registry}:
+        known = protocol in {*fsspec.available_protocols(), *fsspec.registry}
+        if not known or not self.url.strip():  # which would be the current folder
+            reason = f"{self}: fsspec knows no {protocol}" if not known else f"{self.url!r}"
             raise UsageError(
-                f"Nothing can be kept in {self}: fsspec knows no {protocol}. Name a URL such as "
-                "s3://bucket/folder, gs://bucket/folder or file:///folder."
+                f"Nothing can be kept in {reason}. Name a URL such as s3://bucket/folder, gs://bucket/folder "
+                "or file:///folder."
             )
         with self._opened("reached"):
             pass
