@@ -177,6 +177,19 @@ def test_values_that_the_paper_has_one_word_for_stay_apart(tmp_path: Path) -> No
     assert drawn.count(" of 1;") + drawn.count(" of 1.") == 8
 
 
+def test_numbers_of_an_axis_are_sorted_as_numbers(tmp_path: Path) -> None:
+    axes = ("overlap", "training.dropout", "words")
+    settings = [("0.0", "0.25", "1"), ("0.5", "0.5", "a"), ("0.5", "-1e-05", "b")]
+    scores = tuple(Score(setting, 0, 0.1) for setting in settings)
+    report_of(tmp_path, ScoreTable(axes, "spider", scores))
+    table = (tmp_path / "report.html").read_text(encoding="utf-8").split("lines drawn from")[-1]
+    heads = re.findall(r'<th scope="col"( class="number")?>([\w.]+)</th>', table)
+    assert [name for numeric, name in heads if numeric][:3] == ["rank", *axes[:2]]
+    assert ("", "words") in heads
+    rows = [re.findall(r'data-order="(.*?)"', row) for row in table.split("<tr>")[2:]]
+    assert [row[1:3] for row in rows] == [["0.0", "0.25"], ["0.5", "0.5"], ["0.5", "-1e-05"]]
+
+
 def test_planted_effects_are_what_the_report_says(tmp_path: Path) -> None:
     table = paper_scores({"true": 0.01, "bert": 0.05, "attention": 0.01, "yamnet": 0.01})
     page = report_of(tmp_path, table)
