@@ -47,6 +47,16 @@ def test_a_report_in_json(scores: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert found["best_settings"][0]["published"]["mean"] > 0.1
 
 
+def test_values_with_slashes_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scores.csv"
+    rows = [f"{encoder},mlp,0,0.1" for encoder in ("laion/clap", "microsoft/beats")]
+    path.write_text("\n".join(["encoder,adapter,seed,spider", *rows]), encoding="utf-8")
+    claim = "encoder:laion/clap>microsoft/beats/adapter"
+    assert run("--scores", path, "-o", tmp_path / "out", "--format", "json", "--compare", claim) == 0
+    (test,) = json.loads(capsys.readouterr().out)["tests"]
+    assert (test["lower"], test["within"], test["pairs"]) == ("microsoft/beats", "adapter", 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

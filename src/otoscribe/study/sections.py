@@ -26,6 +26,7 @@ from otoscribe.study.wording import (
     remarks,
     runs,
     setting_name,
+    statistic,
     value_name,
 )
 
@@ -186,7 +187,7 @@ def _tests(findings: Findings) -> Section | None:
                 Cell(f"{test.pairs}", test.pairs),
                 Cell(f"{test.n}", test.n),
                 _maybe(test.difference, number(findings, "+")),
-                _maybe(test.statistic, lambda value: f"{value:g}"),
+                _maybe(test.statistic, statistic),
                 _maybe(test.p, p_value),
                 _maybe(test.holm, p_value, strong=test in findings.significant),
                 _maybe(test.effect, effect),

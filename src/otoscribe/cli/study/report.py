@@ -24,7 +24,8 @@ from otoscribe.errors import UsageError
 if TYPE_CHECKING:
     from otoscribe.study.statistics import Comparison
 
-CLAIM = re.compile(r"(?P<axis>[^:]+):(?P<higher>[^>]+)>(?P<lower>[^/]+)(/(?P<within>.+))?")
+CLAIM = re.compile(r"(?P<axis>[^:]+):(?P<higher>[^>]+)>(?P<lower>.+?)(/(?P<within>[^/]+))?")
+"""Of several slashes the last is before the axis: values may be names such as laion/clap."""
 
 
 def report(
