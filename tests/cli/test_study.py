@@ -37,7 +37,7 @@ def test_a_report_in_text(scores: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_a_report_in_json(scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     claim = "adapter: mlp > identity / encoder"
-    assert run("--scores", scores, "-o", tmp_path, "--format", "json", "--compare", claim) == 0
+    assert run("--scores", scores, "-o", tmp_path / "out", "--format", "json", "--compare", claim) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["runs"], found["planned"], len(found["settings"])) == (528, None, 264)
     assert [(test["value"], test["pairs"]) for test in found["tests"]] == [
@@ -45,6 +45,16 @@ def test_a_report_in_json(scores: Path, tmp_path: Path, capsys: pytest.CaptureFi
     ]
     assert found["best"] == found["settings"][0]
     assert found["best_settings"][0]["published"]["mean"] > 0.1
+
+
+def test_values_with_slashes_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "scores.csv"
+    rows = [f"{encoder},mlp,0,0.1" for encoder in ("laion/clap", "microsoft/beats")]
+    path.write_text("\n".join(["encoder,adapter,seed,spider", *rows]), encoding="utf-8")
+    claim = "encoder:laion/clap>microsoft/beats/adapter"
+    assert run("--scores", path, "-o", tmp_path / "out", "--format", "json", "--compare", claim) == 0
+    (test,) = json.loads(capsys.readouterr().out)["tests"]
+    assert (test["lower"], test["within"], test["pairs"]) == ("microsoft/beats", "adapter", 1)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,9 @@ def test_a_claim_may_name_a_value_with_a_slash(
         (["--compare", "adapter:mpl>identity"], 2, "Did you mean 'mlp'?"),
         (["--compare", "adapter:mlp>identity/encodr"], 2, "Did you mean 'encoder'?"),
         (["--metric", "fense"], 1, "has no metric 'fense'; behind seed stand spider"),
+        (["--only", "encoder=yamnet"], 2, "--only is for a study: of --scores, all in the CSV are reported"),
+        (["--seeds", "1", "--folder", "x"], 2, "--seeds is for a study"),
+        (["--skip-missing"], 2, "--skip-missing is for a study"),
     ],
 )
 def test_misuse_is_refused_in_a_sentence(
@@ -91,6 +104,22 @@ def test_misuse_is_refused_in_a_sentence(
     assert run("--scores", scores, "-o", tmp_path / "out", *arguments) == code
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_metric_of_a_study_is_not_chosen_by_its_report(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("paper", "--metric", "spice") == 2
+    assert "--metric is for --scores" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "settings.csv", "tests.csv"])
+def test_a_report_does_not_replace_the_scores_it_is_about(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("encoder,seed,cider,spider\na,0,1,0.1\n", encoding="utf-8")
+    assert run("--scores", name, "-o", "../" + tmp_path.name) == 2
+    assert f"would replace {name}; name another folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("absent", ["scipy", "matplotlib", "jinja2"])

@@ -17,6 +17,7 @@ from otoscribe.study.report import write_report
 from otoscribe.study.scores import Score, ScoreTable, read_scores
 from otoscribe.study.sections import text_of
 from otoscribe.study.statistics import Comparison
+from otoscribe.study.wording import setting_name
 from support.made_up_study import PAPER_AXES, PAPER_GRID, made_up_scores, paper_scores
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -175,6 +176,60 @@ def test_values_that_the_paper_has_one_word_for_stay_apart(tmp_path: Path) -> No
     assert {row[1] for row in rows[1:]} == {"0", "0.0", "50\u00a0%", "-1"}
     drawn = (tmp_path / "figures" / "box-1.svg").read_text(encoding="utf-8")
     assert drawn.count(" of 1;") + drawn.count(" of 1.") == 8
+
+
+def test_what_people_write_for_overlap_and_tuned_is_understood(tmp_path: Path) -> None:
+    words = {"0.0": "0 %", "0.5": "50%", "false": "fixed", "true": "tuned"}
+    scores = []
+    for score in published_scores().scores:
+        scores.append(replace(score, setting=tuple(words.get(value, value) for value in score.setting)))
+    page = report_of(tmp_path, ScoreTable(PAPER_AXES, "spider", tuple(scores)))
+    assert "0.1793 ± 0.0066 †" in page.tables["The setting of the highest mean for each value of encoder"][1]
+    scores = [
+        replace(score, setting=(*score.setting[:-1], "n/a")) if "bert" in score.setting else score
+        for score in scores
+    ]
+    page = report_of(tmp_path, ScoreTable(PAPER_AXES, "spider", tuple(scores)))
+    tests = page.tables["Claims and their tests"]
+    assert [row[:3] for row in tests[1:]] == [
+        *(
+            ["tuned > fixed", f"words {word}", "24"]
+            for word in ("random", "cbow", "word2vec", "glove", "fasttext")
+        ),
+        *(
+            ["overlap: 50\u00a0% > none", f"encoder {one}", "33"]
+            for one in ("coala", "openl3", "vggish", "yamnet")
+        ),
+    ]
+    best = page.tables["The setting of the highest mean for each value of encoder"]
+    assert best[1][:2] == ["yamnet †", "50\u00a0%"]
+    findings = Findings(Report(ScoreTable(PAPER_AXES, "spider", tuple(scores))))
+    names = [setting_name(findings, one.setting) for one in findings.settings]
+    assert names[0] == "encoder yamnet, overlap 50\u00a0%, adapter attention, words bert, tuned n/a"
+    assert {name.rpartition(", ")[2] for name in names[1:]} == {"tuned n/a", "tuned", "fixed"}
+
+
+def test_very_many_pairs_have_legible_numbers(tmp_path: Path) -> None:
+    settings = [(encoder, f"{at}") for encoder in ("a", "b") for at in range(2100)]
+    scores = tuple(Score((one, at), 0, int(at) // 2 + (one == "a")) for one, at in settings)
+    claims = (Comparison("encoder", "a", "b"), Comparison("encoder", "b", "a"))
+    page = report_of(tmp_path, ScoreTable(("encoder", "at"), "m", scores), comparisons=claims)
+    up, down = page.tables["Claims and their tests"][1:]
+    assert up[5:8] == ["0", "<\u00a01.0\u00d710⁻³⁰⁰", "<\u00a01.0\u00d710⁻³⁰⁰"]
+    assert down[5:8] == ["2206050", "1.0000", "1.0000"]
+
+
+def test_numbers_of_an_axis_are_sorted_as_numbers(tmp_path: Path) -> None:
+    axes = ("overlap", "training.dropout", "words")
+    settings = [("0.0", "0.25", "1"), ("0.5", "0.5", "a"), ("0.5", "-1e-05", "b")]
+    scores = tuple(Score(setting, 0, 0.1) for setting in settings)
+    report_of(tmp_path, ScoreTable(axes, "spider", scores))
+    table = (tmp_path / "report.html").read_text(encoding="utf-8").split("lines drawn from")[-1]
+    heads = re.findall(r'<th scope="col"( class="number")?>([\w.]+)</th>', table)
+    assert [name for numeric, name in heads if numeric][:3] == ["rank", *axes[:2]]
+    assert ("", "words") in heads
+    rows = [re.findall(r'data-order="(.*?)"', row) for row in table.split("<tr>")[2:]]
+    assert [row[1:3] for row in rows] == [["0.0", "0.25"], ["0.5", "0.5"], ["0.5", "-1e-05"]]
 
 
 def test_planted_effects_are_what_the_report_says(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
         ("encoder,seed,\na,1,1\n", "A column of the scores has no name"),
         ("encoder,seed,spider\na,1,-1e101\n", "encoder a, seed 1 scored -1e.101; a score is a number within"),
         (f"encoder,seed,spider\na,{'9' * 5000},1\n", "seed is '9{59}, not a whole number"),
+        ("encoder,made_up,seed,spider\na,1,1,1\n", "'made_up' is no axis; move that column behind 'seed'"),
         ("seed,spider\n1,1\n", "no axis: name one or more in columns before 'seed'"),
         ("encoder,seed\na,1\n", "has no metric: it needs a column of scores behind seed"),
         ("encoder,seed,made_up\na,1,no\n", "has no metric"),

@@ -98,21 +98,27 @@ def shown(axis: str, value: str) -> str:
 
 
 def _percent(overlap: str) -> str:
+    word = overlap.removesuffix("%")
     try:
-        part = float(overlap)
-    except ValueError:  # "50 %", or "yes"
+        part = float(word)
+    except ValueError:  # "yes"
         return overlap
-    return f"{part if part > 1 else 100 * part:g}\u00a0%"
+    return f"{part if part > 1 or word != overlap else 100 * part:g}\u00a0%"
 
 
 def comparisons(table: ScoreTable) -> list[Comparison]:
-    """Return the claims that the paper tests, as far as the table has their axes with two values."""
+    """Return the claims that the paper tests, as far as the table has their axes.
+
+    One value of them has to mean yes and one no. Others are no matter: of BERT, which is never tuned, a table
+    may say "n/a".
+    """
     found = []
     for axis, within in (("tuned", "words"), ("overlap", "encoder")):
         if {axis, within} <= set(table.axes):
-            values = {is_on(value): value for value in table.values_of(axis)}
-            if values.keys() == {True, False} and len(table.values_of(axis)) == 2:
-                found.append(Comparison(axis, values[True], values[False], within))
+            values = table.values_of(axis)
+            on, off = ([value for value in values if is_on(value) is side] for side in (True, False))
+            if len(on) == len(off) == 1:
+                found.append(Comparison(axis, on[0], off[0], within))
     return found
 
 

@@ -16,6 +16,9 @@ from otoscribe.study.sections import page_of
 OURS = re.compile(r"box-\d+|curves")
 """Names of figures that a report may have."""
 
+TABLES = ("scores.csv", "settings.csv", "tests.csv")
+"""That a report has beside its page."""
+
 
 def write_report(findings: Findings, folder: Path) -> None:
     """Write a report into a folder, in place of an earlier one there, each file whole.

@@ -53,6 +53,8 @@ class ScoreTable:
     scores: tuple[Score, ...]
 
     def __post_init__(self) -> None:
+        if MADE_UP in self.axes:
+            raise TableError(f"{MADE_UP!r} is no axis; move that column behind {SEED!r}.")
         names = (*self.axes, SEED, MADE_UP, self.metric)
         doubled = [name for name, times in Counter(names).items() if times > 1]
         if doubled:

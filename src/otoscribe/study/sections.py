@@ -26,6 +26,7 @@ from otoscribe.study.wording import (
     remarks,
     runs,
     setting_name,
+    statistic,
     value_name,
 )
 
@@ -186,7 +187,7 @@ def _tests(findings: Findings) -> Section | None:
                 Cell(f"{test.pairs}", test.pairs),
                 Cell(f"{test.n}", test.n),
                 _maybe(test.difference, number(findings, "+")),
-                _maybe(test.statistic, lambda value: f"{value:g}"),
+                _maybe(test.statistic, statistic),
                 _maybe(test.p, p_value),
                 _maybe(test.holm, p_value, strong=test in findings.significant),
                 _maybe(test.effect, effect),
@@ -249,12 +250,18 @@ def _samples(findings: Findings) -> Section | None:
 
 def _settings(findings: Findings) -> Section:
     axes, write = findings.table.axes, number(findings)
-    columns = [Column("rank", True), *map(Column, axes), Column("mean", True), Column("SD", True)]
-    columns += [Column("n", True), INTERVAL, *_weights_column(findings)]
+    orders = [_numbers(findings.table.values_of(axis)) for axis in axes]
+    columns = [Column("rank", True)]
+    columns += [Column(axis, bool(order)) for axis, order in zip(axes, orders, strict=True)]
+    columns += [Column(title, True) for title in ("mean", "SD", "n")]
+    columns += [INTERVAL, *_weights_column(findings)]
     rows = tuple(
         (
             Cell(f"{rank}", rank),
-            *(Cell(findings.shown(axis, value)) for axis, value in zip(axes, one.setting, strict=True)),
+            *(
+                Cell(findings.shown(axis, value), order.get(value))
+                for axis, value, order in zip(axes, one.setting, orders, strict=True)
+            ),
             Cell(write(one.mean), one.mean, strong=True),
             _maybe(one.sd, write),
             *_n_and_interval(findings, one),
@@ -276,6 +283,14 @@ def _settings(findings: Findings) -> Section:
         f"with the 95{SPACE}% interval of the mean (Student's t).",
     )
     return Section("settings", "All settings", text, (table,))
+
+
+def _numbers(values: Sequence[str]) -> dict[str, float]:
+    """Return what the values of an axis are sorted by if all are numbers: as text, .5 comes before .25."""
+    try:
+        return {value: float(value) for value in values}
+    except ValueError:
+        return {}
 
 
 def _not_run(findings: Findings) -> Section | None:

@@ -46,8 +46,15 @@ def interval(findings: Findings, one: Summary) -> str:
 
 
 def p_value(p: float) -> str:
-    """Return "0.0312", or "3.9×10⁻⁶"."""
+    """Return "0.0312", or "3.9×10⁻⁶"; of so many pairs that p is 0 to a computer, what it is below."""
+    if not p:
+        return f"<{SPACE}{_power(1e-300, 1)}"
     return f"{p:.4f}" if p >= 0.001 else _power(p, 1)
+
+
+def statistic(value: float) -> str:
+    """Return "112", or "112.5" with ties."""
+    return f"{value:.1f}".removesuffix(".0")
 
 
 def published_test(known: Tested) -> str:
@@ -79,7 +86,7 @@ def setting_name(findings: Findings, setting: Setting) -> str:
 def value_name(findings: Findings, axis: str, value: str) -> str:
     """Return "words glove"; "tuned" and "fixed" speak for themselves."""
     text = findings.shown(axis, value)
-    return text if axis == "tuned" and text != value else f"{axis} {text}"
+    return text if axis == "tuned" and text in ("tuned", "fixed") else f"{axis} {text}"
 
 
 def claim(findings: Findings, test: PairedTest) -> str:

@@ -77,7 +77,7 @@ def report(
     """Write what scores say: best settings, tests, figures and tables."""
     # Here and not at the top: `otoscribe --help` need not wait for numpy, nor need the extra.
     from otoscribe.study.findings import Findings, Report
-    from otoscribe.study.report import write_report
+    from otoscribe.study.report import TABLES, write_report
     from otoscribe.study.scores import read_scores
     from otoscribe.study.sections import text_of
 
@@ -86,10 +86,29 @@ def report(
     if scores is not None:
         if output is None:
             raise UsageError("Name the folder of the report: --output FOLDER.")
+        of_studies = {
+            "--only": only,
+            "--add": add,
+            "--seeds": seeds,
+            "--set": changes,
+            "--folder": folder,
+            "--results": results,
+            "--weights": weights,
+            "--words": words,
+            "--skip-missing": skip_missing,
+        }
+        for option, value in of_studies.items():
+            if value:
+                raise UsageError(f"{option} is for a study: of --scores, all in the CSV are reported on.")
+        # Whose other columns would be lost.
+        if scores.name in TABLES and scores.resolve() == (output / scores.name).resolve():
+            raise UsageError(f"The report would replace {scores}; name another folder by --output.")
         table = read_scores(scores, metric)
         values = {axis: table.values_of(axis) for axis in table.axes}
         found = Report(table, title, comparisons=_comparisons(compare, values))
     else:
+        if metric is not None:
+            raise UsageError("--metric is for --scores: the metric of a study is named in its file.")
         from otoscribe.study.engine.reported import report_of
         from otoscribe.study.engine.scoring import score_study
         from otoscribe.study.engine.settings import label_of, read_study
