@@ -394,6 +394,15 @@ def test_odd_names_stay_what_they_are(tmp_path: Path) -> None:
     } == set(odd)
 
 
+def test_long_names_that_begin_alike_stay_apart_in_figures(tmp_path: Path) -> None:
+    names = ("my_package.encoders:BeatsLarge", "my_package.encoders:BeatsSmall", "x" * 30)
+    scores = tuple(Score((name, name), 0, 0.1) for name in names)
+    report_of(tmp_path, ScoreTable(("encoder", "adapter"), "spider", scores))
+    drawn = re.findall(r">([^<]*…[^<]*)</text>", (tmp_path / "figures" / "box-1.svg").read_text("utf-8"))
+    labels = ["my_package.…s:BeatsLarge", "my_package.…s:BeatsSmall", f"{'x' * 23}…"]
+    assert sorted(drawn) == sorted(2 * labels)
+
+
 def test_own_axes_have_figures_of_the_first_by_each_other(tmp_path: Path) -> None:
     settings = [(size, rate, kind) for size in ("s", "l") for rate in ("1", "2") for kind in ("p", "q")]
     table = made_up_scores(settings, ("size", "rate", "kind"), {"l": 0.01}, metric="cider")

@@ -79,7 +79,7 @@ def box_plot(
             for index, part in enumerate(parts):
                 place = at + 0.8 * ((index + 0.5) / len(parts) - 0.5)
                 _box(plot, place, 0.8 / len(parts), group.get(part, ()), index)
-        plot.set_yticks(range(len(groups)), [_short(group) for group in groups])
+        plot.set_yticks(range(len(groups)), _labels([*groups]))
         plot.set_ylim(len(groups) - 0.5, -0.5)
         plot.tick_params(axis="y", length=0)
         plot.xaxis.set_major_locator(MaxNLocator(6))
@@ -203,7 +203,7 @@ def _handle(index: int) -> Any:
 
 def _legend(figure: "Figure", handles: Sequence[Any], parts: Sequence[str], axis: str | None) -> None:
     longest, size = (LONGEST_LABEL, 9) if axis is not None else (72, 8)
-    labels = [_short(part, longest) for part in parts]
+    labels = _labels(parts, longest)
     columns = max(1, min(len(parts), 64 // (max(map(len, labels)) + 6)))
     figure.legend(
         handles,
@@ -225,9 +225,16 @@ def legible(text: str) -> str:
     return UNWRITABLE.sub("\ufffd", text)
 
 
-def _short(text: str, longest: int = LONGEST_LABEL) -> str:
+def _labels(texts: Sequence[str], longest: int = LONGEST_LABEL) -> list[str]:
+    """Return short texts: those that would look alike without their ends lose their middles instead."""
+    short = [_short(text, longest) for text in texts]
+    tails = [longest // 2 if short.count(label) > 1 else 0 for label in short]
+    return [_short(text, longest, tail) for text, tail in zip(texts, tails, strict=True)]
+
+
+def _short(text: str, longest: int = LONGEST_LABEL, tail: int = 0) -> str:
     text = " ".join(legible(text).split())
-    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def _medians(
