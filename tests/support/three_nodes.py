@@ -1,8 +1,11 @@
 """A Ray cluster of three nodes on this machine, one of which can be lost."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from unittest.mock import patch
 
 import pytest
 
@@ -17,8 +20,10 @@ def three_nodes() -> Iterator[tuple[str, Callable[[], int]]]:
     import ray
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+    # Where its processes find what these tests give them to do.
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
 
     def lose() -> int:
         cluster.remove_node(nodes[0], allow_graceful=False)
