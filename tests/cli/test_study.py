@@ -109,7 +109,9 @@ def test_a_report_does_not_replace_the_scores_it_is_about(
     Path(name).write_text("encoder,seed,cider,spider\na,0,1,0.1\n", encoding="utf-8")
     assert run("--scores", name, "-o", "../" + tmp_path.name) == 2
     assert f"would replace {name}; name another folder" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    (tmp_path / "link.csv").symlink_to(name)
+    assert run("--scores", "link.csv", "-o", tmp_path) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {name, "link.csv"}
 
 
 @pytest.mark.parametrize("absent", ["scipy", "matplotlib", "jinja2"])

@@ -16,15 +16,11 @@ from otoscribe.study.sections import page_of
 OURS = re.compile(r"box-\d+|curves")
 """Names of figures that a report may have."""
 
-TABLES = ("scores.csv", "settings.csv", "tests.csv")
-"""That a report has beside its page."""
-
 
 def write_report(findings: Findings, folder: Path) -> None:
     """Write a report into a folder, in place of an earlier one there, each file whole.
 
-    Files: `report.html`, `report.md`, `scores.csv`, `settings.csv`, `tests.csv`, `figures/*.svg`. The same
-    scores give the same bytes.
+    Files: `report.html`, `report.md`, the `TABLES`, `figures/*.svg`. The same scores give the same bytes.
 
     Raises:
         OtoscribeError: a file cannot be written.
@@ -33,9 +29,7 @@ def write_report(findings: Findings, folder: Path) -> None:
     files = {
         "report.html": html(page),
         "report.md": markdown(page),
-        "scores.csv": findings.table.csv(),
-        "settings.csv": _settings(findings),
-        "tests.csv": _tests(findings),
+        **{name: table(findings) for name, table in TABLES.items()},
     }
     files |= {
         f"figures/{figure.name}.svg": figure.svg for section in page.sections for figure in section.figures
@@ -52,6 +46,10 @@ def write_report(findings: Findings, folder: Path) -> None:
     for path in folder.glob("figures/*.svg"):
         if OURS.fullmatch(path.stem) and f"figures/{path.name}" not in files:
             path.unlink(missing_ok=True)
+
+
+def _scores(findings: Findings) -> str:
+    return findings.table.csv()
 
 
 def _settings(findings: Findings) -> str:
@@ -80,3 +78,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(columns)
     writer.writerows([str(cell).lower() if isinstance(cell, bool) else cell for cell in row] for row in rows)
     return text.getvalue()
+
+
+TABLES = {"scores.csv": _scores, "settings.csv": _settings, "tests.csv": _tests}
+"""What a report has beside its page, by the names of files."""

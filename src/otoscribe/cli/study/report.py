@@ -101,7 +101,7 @@ def report(
             if value:
                 raise UsageError(f"{option} is for a study: of --scores, all in the CSV are reported on.")
         # Whose other columns would be lost.
-        if scores.name in TABLES and scores.resolve() == (output / scores.name).resolve():
+        if scores.resolve() in {(output / name).resolve() for name in TABLES}:
             raise UsageError(f"The report would replace {scores}; name another folder by --output.")
         table = read_scores(scores, metric)
         values = {axis: table.values_of(axis) for axis in table.axes}
